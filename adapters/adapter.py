@@ -1,7 +1,7 @@
 """The adapter: parts, interface and layout. An ``nn.Module`` while it trains, a bundle when it is saved.
 
-Everything that the adapter holds trains; the backbone never does. Several adapters can be attached to one backbone in
-turn.
+All parameters of the adapter are trainable; those of the backbone never are. Several adapters can be attached to one
+backbone, one after the other.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Adapter(HubMethods):
     the bundle when the adapter is built, so that every adapter can be saved.
 
     Raises:
-        AdapterError: a value that a bundle cannot hold, or parts that contradict each other.
+        AdapterError: a value that a bundle cannot store, or parts that contradict each other.
     """
 
     @classmethod
@@ -54,12 +54,12 @@ class Adapter(HubMethods):
         tokens: TokensConfig | None = None,
         lora: LoraConfig | None = None,
     ) -> Adapter:
-        """A new adapter whose widths are read from the backbone.
+        """Create an untrained adapter, with the widths of the backbone.
 
         Args:
             backbone: the frozen models; on the meta device the parts are created there too.
-            system: the system from the literature, such as ``llava``.
-            name: a name for people.
+            system: name of the system from the literature, such as ``llava``.
+            name: a free name, shown to users.
             layout: how conversations are laid out.
             inputs: modality -> configuration of its projector, such as ``MlpConfig()``; widths may be left out.
             shared: one input projector serves all modalities, as in NExT-GPT.
@@ -122,24 +122,26 @@ class Adapter(HubMethods):
         )
 
     def compatibility(self, backbone: Backbone) -> Report:
-        """The verdict on a backbone, without attaching."""
+        """Compare the interface with a backbone, without attaching: exact, fits or incompatible."""
         return check(self.interface, backbone.ports)
 
     def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Adapter]:
-        """Plug into a backbone. On any exception the backbone is as it was.
+        """Attach to a backbone. On any exception the backbone is restored.
 
         The adapter stays attached until :meth:`detach`, or until neither the adapter nor the model is referred to.
 
         Args:
             backbone: the frozen models; their tensors are not changed.
-            strict: refuse a backbone that merely fits, or that lacks a generator.
-            verify: run the canary, if the backbone has the weights that it was recorded with.
+            strict: refuse a backbone with other weights than the one of the training, or without a generator that the
+                adapter uses.
+            verify: run the canary (a stored test input with its logits), if the backbone has the weights that it was
+                recorded with.
 
         Raises:
             IncompatibleBackbone: with a table of the differences.
             AttachError: this adapter is attached, or the language model carries another adapter, of ours or of another
                 library.
-            CanaryError: the attached model gives other numbers than when the adapter was saved.
+            CanaryError: the attached model gives other logits than when the adapter was saved.
         """
         attach.attach(self, backbone, strict=strict, verify=verify)
         try:
@@ -149,7 +151,7 @@ class Adapter(HubMethods):
             raise
 
     def detach(self) -> None:
-        """Take the adapter off; the backbone is bit for bit as it was. Waits for a call that is running.
+        """Detach from the backbone, which is then bit-identical to its state before. Waits for running calls.
 
         Models of this adapter raise :class:`AttachError` from then on.
 
@@ -159,7 +161,7 @@ class Adapter(HubMethods):
         attach.detach(self)
 
     def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
-        """Let another adapter take this one's place in microseconds, if they are of one shape.
+        """Replace this attached adapter by another one, in microseconds if both have the same shapes.
 
         See :func:`inlay.adapters.core.attach.replace`; :meth:`MultimodalModel.swap` does this where it can.
         """

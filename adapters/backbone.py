@@ -34,7 +34,7 @@ class Backbone(nn.Module):
     Args:
         llm: the language model.
         encoders: modality -> encoder.
-        prompt_tokenizer: for projectors that read the instruction of a medium's turn.
+        prompt_tokenizer: tokenizer for projectors that read the instruction in a medium's turn.
         generators: modality -> generator.
 
     Example:
@@ -58,7 +58,7 @@ class Backbone(nn.Module):
             {str(name): check_generator(name, generator) for name, generator in (generators or {}).items()}
         )
         self.identity = object()
-        """Tells whether an adapter was checked on this backbone before."""
+        """Identity of this backbone, by which an adapter recognises that it was checked on it before."""
 
     @classmethod
     def from_pretrained(
@@ -93,30 +93,32 @@ class Backbone(nn.Module):
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
             audio: Hub id or folder of a Whisper, HuBERT, CLAP, BEATs or ImageBind model.
-            video: Hub id or folder of a VideoMAE, V-JEPA 2, ImageBind, or of an image encoder, which is shown moments
-                of a clip. An ImageBind that several modalities ask for is loaded once.
-            features: sizes of features that messages bring instead of an encoder:
+            video: Hub id or folder of a VideoMAE, V-JEPA 2 or ImageBind model, or of an image encoder, which then
+                encodes single frames of a clip. An ImageBind that several modalities use is loaded once.
+            features: sizes of precomputed features, which messages contain as files; no encoder is loaded:
                 :func:`inlay.adapters.encoders.precomputed`, or ``"WIDTHxTOKENS"`` such as ``"64x16"``.
-            prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
+            prompt: Hub id or folder of the tokenizer for projectors that read the instruction, such as
+                ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` follows ``device``: bfloat16 on a GPU that
                 supports it, otherwise the dtype of the files, and on the CPU float32 for float16 files.
             device: where the models are put; the CPU if not given.
-            qformer: take BLIP-2's frozen Q-Former along with its vision tower (MiniGPT-4).
+            qformer: load BLIP-2's frozen Q-Former together with its vision tower (MiniGPT-4).
             layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
             feature_options: keyword arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
             generate_image: Hub id or folder of Stable Diffusion 1.5 or 2 (needs ``pip install 'inlay[generate]'``).
-            generate_audio: the same of AudioLDM.
-            generate_video: the same of a text-to-video model such as Zeroscope.
-            generator_text: keep the generators' own text encoders; an adapter with output projectors works without.
+            generate_audio: Hub id or folder of AudioLDM.
+            generate_video: Hub id or folder of a text-to-video model such as Zeroscope.
+            generator_text: keep the generators' own text encoders; an adapter with output projectors does not need
+                them.
             revisions: ``{"llm": ..., "image": ..., "generate.image": ..., "prompt": ...}``, commits, branches or tags.
-            local_files_only: never ask the Hub.
+            local_files_only: send no request to the Hub.
             quantise: ``"nf4"`` or ``"int8"``: the linears of the LLM in 4 or 8 bits (``pip install
                 'inlay[quantised]'``).
             safetensors_only: refuse models whose weights are pickles (``pytorch_model.bin``).
 
         Raises:
-            BackboneError: nothing there that can be loaded, or a family that is not supported.
+            BackboneError: there is no model that can be loaded, or its family is not supported.
         """
         with only_safetensors(safetensors_only):
             chosen = dict(revisions or {})
@@ -187,7 +189,7 @@ class Backbone(nn.Module):
         return cast(Generator, self.generators[modality])
 
     def prompter(self) -> PromptTokenizer:
-        """The tokenizer of projectors that read.
+        """The tokenizer of projectors that read the instruction.
 
         Raises:
             BackboneError: there is none.
@@ -209,12 +211,12 @@ class Backbone(nn.Module):
 
     @property
     def attached(self) -> str | None:
-        """Name of the adapter that the language model carries, through this backbone or another one; or None."""
+        """Name of the adapter on the language model, attached through this backbone or another one; or None."""
         return occupancy_of(self.llm.model).owner
 
     @property
     def device(self) -> torch.device:
-        """Where the LLM is."""
+        """The device of the LLM."""
         return self.llm.device
 
     def __repr__(self) -> str:
@@ -225,5 +227,5 @@ class Backbone(nn.Module):
         return "Backbone(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def train(self, mode: bool = True) -> Backbone:
-        """Frozen means eval mode, whatever is asked for."""
+        """Keep eval mode: a frozen backbone ignores ``mode``."""
         return super().train(False)

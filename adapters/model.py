@@ -1,4 +1,4 @@
-"""The model that :meth:`Adapter.attach` returns: the core, with answers in words and media."""
+"""The model that :meth:`Adapter.attach` returns: the core with methods for answers in text and media."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ B = TypeVar("B", bound=AdapterParts)
 
 
 class MultimodalModel(ModelCore[A]):
-    """A backbone with an attached adapter, to train, to evaluate and to chat with. Get one from :meth:`Adapter.attach`.
+    """A backbone with an attached adapter, for training, evaluation and chat; returned by :meth:`Adapter.attach`.
 
     Args:
         backbone: the frozen models.
@@ -41,7 +41,7 @@ class MultimodalModel(ModelCore[A]):
     def __init__(self, backbone: Backbone, adapter: A) -> None:
         super().__init__(backbone, adapter)
         self.prefixes: PrefixCache | None = None
-        """If given, :meth:`chat` reuses the keys and values of a conversation's beginning."""
+        """If set, :meth:`chat` reuses the keys and values of the beginning of a conversation."""
 
     def __repr__(self) -> str:
         """The names of adapter and LLM."""
@@ -64,20 +64,21 @@ class MultimodalModel(ModelCore[A]):
         on_text: Callable[[str], None] | None = None,
         **options: Any,
     ) -> list[Reply]:
-        """Answers in words and media to many conversations in one batch.
+        """Answer several conversations in one batch, in text and media.
 
         Args:
-            conversations: each ends with the user's turn; media that the model made earlier may stand in its turns.
-            layout: another than the adapter's.
-            features: gives the frozen features of a medium, if they are cached.
-            names: of the conversations, for errors.
+            conversations: each ends with the user's turn; the assistant's turns may contain media from earlier replies.
+            layout: replaces the adapter's layout.
+            features: function from a medium to its frozen features, if they are cached.
+            names: the names of the conversations, for errors.
             media: how each modality is generated: ``{"image": {"steps": 20, "guidance_scale": 7.5, "seed": 0}}``, see
                 :meth:`inlay.adapters.generators.Generator.generate`.
-            on_text: called with each new piece of text; for one conversation, without beams. It must not use the model.
-            options: of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
+            on_text: called with each new piece of text; for one conversation without beam search. It must not use the
+                model.
+            options: the options of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
 
         Raises:
-            InlayError: a conversation, medium, text or option that cannot be used; the text says why.
+            InlayError: a conversation, medium, text or option cannot be used; the message gives the reason.
         """
         return replies(
             self,
@@ -102,11 +103,12 @@ class MultimodalModel(ModelCore[A]):
         adapters: Sequence[AdapterParts] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Texts for many conversations in one batch; see :meth:`generate` for the options.
+        """Answer several conversations in one batch, in text; see :meth:`generate` for the options.
 
-        With ``num_return_sequences`` the texts of one conversation follow each other.
+        With ``num_return_sequences`` the texts of one conversation are consecutive.
 
-        With ``adapters``, one a conversation, each is answered by its own: :mod:`inlay.adapters.chat.per_row_adapters`.
+        With ``adapters``, one per conversation, each conversation is answered with its own adapter, see
+                :mod:`inlay.adapters.chat.per_row_adapters`.
         """
         if adapters is not None:
             own = {"layout": layout, "features": features, "names": names}
@@ -128,36 +130,36 @@ class MultimodalModel(ModelCore[A]):
         on_text: Callable[[str], None] | None = None,
         **options: Any,
     ) -> Reply:
-        """Answer a conversation that ends with the user's turn, in words and media.
+        """Answer a conversation that ends with the user's turn, in text and media.
 
         Args:
             messages: dictionaries as in transformers' chat templates, or canonical messages.
             media: how each modality is generated, see :meth:`replies`.
             on_text: called with each new piece of text; it must not use the model.
-            options: ``max_new_tokens`` (512 if not given), ``do_sample``, ``num_beams``, ... as of transformers'
-                ``generate``.
+            options: ``max_new_tokens`` (512 if not given), ``do_sample``, ``num_beams`` and other options of
+                transformers' ``generate``.
 
         Raises:
-            InlayError: a conversation, picture or text that cannot be used; the text says why.
+            InlayError: a conversation, medium or text cannot be used; the message gives the reason.
         """
         (reply,) = self.replies([parse_messages(messages)], media=media, on_text=on_text, **options)
         return reply
 
     def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
-        """Answer with another adapter from now on; if that fails, this one stays. Takes microseconds for equal shapes.
+        """Replace the adapter by another one, in microseconds for equal shapes; on an error the present one stays.
 
         Args:
-            other: not attached.
-            strict: as for :meth:`Adapter.attach`.
+            other: an adapter that is not attached.
+            strict: as in :meth:`Adapter.attach`.
 
         Returns:
-            This same model, by its new type.
+            This model, typed by the new adapter.
         """
         with attach.changing(self.backbone, "swap"):
             self.require_attached()
             try:
                 attach.swap(self.adapter, other, strict=strict)
-            finally:  # this model belongs to whichever of the two is attached now
+            finally:  # this model uses the adapter that is attached now
                 candidates: tuple[Any, ...] = (other, self.adapter)
                 for holder in candidates:
                     if holder._attachment is not None and holder._attachment.backbone is self.backbone:

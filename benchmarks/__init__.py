@@ -2,5 +2,5 @@
 
 import os
 
-# Before transformers is imported: it tells of image processors that it lacks, once for each of dozens of pipelines.
+# Set before transformers is imported, which warns about missing image processors once for each of dozens of pipelines.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

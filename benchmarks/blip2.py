@@ -137,7 +137,7 @@ class Sides:
         return batch.to(self.setting.device)
 
     def inputs(self, batch: Batch, rows: Sequence[int]) -> dict[str, Tensor]:
-        """The same batch as arguments of transformers' model."""
+        """A batch as arguments of transformers' model."""
         return {
             "input_ids": batch.ids.masked_fill(batch.slots, IMAGE_ID),
             "attention_mask": batch.mask,
@@ -199,7 +199,7 @@ def build(sizes: Sizes, words: Sequence[int], setting: Setting, bf16: bool) -> S
     theirs.query_tokens.data = theirs.query_tokens.data.float()
     theirs.query_tokens.requires_grad_(True)
     language = LanguageModel(copy.deepcopy(theirs.language_model), miniature_backbone().llm.tokenizer)
-    # A copy of the shell alone: the tower's frozen numbers are shared.
+    # Only the module is copied; the tower's frozen tensors are shared.
     vision = EvaEncoder(copy.copy(theirs.vision_model), PROCESSOR)
     theirs.vision_model.post_layernorm.requires_grad_(True)
     backbone = Backbone(language, {"image": vision})

@@ -1,6 +1,6 @@
 """Run a function in a forked process, so that its memory is separate and a crash does not end the suite.
 
-The libraries are imported before, once for all; no kernel may have run by then, since threads and GPUs are not copied.
+The libraries are imported once, before the fork; no kernel may have run before, since threads and GPUs are not copied.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def in_child(work: Callable[[], dict[str, Any]], *, limit: int = 0) -> dict[str,
     """Run a function in a forked process and return its result.
 
     Args:
-        work: returns values that JSON can hold.
+        work: function that returns values for JSON.
         limit: seconds after which the process is ended; 0 for no limit.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The measures of the CPU suite, and their targets: ratios against the tuned opponent unless it says otherwise."""
+"""The measures of the CPU suite, and their targets: ratios against the tuned opponent unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MEASURES"]
 
 LENGTHS, LABELLED = (387, 330, 210, 190), (40, 34, 22, 20)
 SORTED, RANDOM = ((0, 1), (2, 3)), ((0, 3), (1, 2))
-"""6 and 22 % padding; random batches of four are 22 % of LLaVA's instruction data."""
+"""Lengths with 6 and 22 % padding; random batches of four from LLaVA's instruction data have 22 %."""
 
 LLAVA: dict[str, Any] = {
     "lengths": LENGTHS, "labelled": LABELLED, "sorted_batches": SORTED, "random_batches": RANDOM,

@@ -1,8 +1,8 @@
-"""The cost of our denoising loop over diffusers' own pipeline: the same modules, the same seed, the same latents.
+"""The overhead of our denoising loop, compared with diffusers' own pipeline with the same modules, seed and latents.
 
-Nearly all of the time goes into the unet, which is one object here, called as often and with the same tensors by both
-sides. What moves from call to call there is the machine, and on a restless one by more than two hundredths. So the
-clock is also read at the unet's door: each side is charged its own time outside, and the median of both inside.
+Nearly all of the time is spent in the unet, which is the same object for both sides, with the same number of calls and
+equal tensors. Its time varies only with the machine, by more than 2 % on a busy one. So the time inside the unet is
+measured too: each side has its own time outside of it, plus the median of both sides' times inside.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ WIDTH, TOKENS = 256, 77
 
 
 def overhead(setting: Setting) -> Outcome:
-    """Seconds of a picture's latents with guidance.
+    """Compare the seconds for a picture's latents with guidance.
 
     Raises:
-        ValueError: the sides draw other latents.
+        ValueError: the latents of the two sides differ.
     """
     parts = _parts((8, 16) if setting.tiny else (64, 128), 8 if setting.tiny else 32, setting.device)
     steps, scale = (2, 5.0) if setting.tiny else (6, 5.0)
     none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It says that it has no safety checker.
+        warnings.simplefilter("ignore")  # a warning about the missing safety checker
         pipeline: Any = StableDiffusionPipeline(**parts, **none)
     pipeline.set_progress_bar_config(disable=True)
     text = ClipText(parts["text_encoder"], parts["tokenizer"])
@@ -62,12 +62,12 @@ def overhead(setting: Setting) -> Outcome:
 
     gap = float((theirs() - ours()).abs().max())
     if gap > 1e-4:
-        raise ValueError(f"the sides draw other latents: they differ by {gap:.1e}")
+        raise ValueError(f"expected equal latents on both sides, got a difference of {gap:.1e}")
     first, second = in_turn((theirs, ours), setting.quick_repeats, setting.device)
     door = _Door(parts["unet"], setting.device)
     outside = in_turn((door.around(theirs), door.around(ours)), setting.quick_repeats, setting.device)
     if len(set(door.calls)) != 1:
-        raise ValueError(f"the sides do not call the unet equally often: {sorted(set(door.calls))} times a picture")
+        raise ValueError(f"expected as many unet calls on both sides, got {sorted(set(door.calls))} per picture")
     inside = Spent(*(statistics.median(kind) for kind in zip(*door.inside, strict=True)))
     settled = [_with(times, inside) for times in outside]
     what = "diffusers, latents out"

@@ -1,4 +1,4 @@
-"""Whether two sides do the same work: losses, gradients, curves of fifty steps."""
+"""Checking that two sides do the same work: losses, gradients, loss curves of fifty steps."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def train_step(loss: Callable[[], Tensor], trained: Mapping[str, nn.Parameter]) 
 def differ(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     """The largest relative difference, of the loss or of any gradient.
 
-    A gradient whose norm is less than 1e-4 of the largest norm is measured against that bound: the gradient of the
-    keys' bias, for instance, is zero up to rounding, because softmax removes a constant.
+    A gradient with a norm below 1e-4 of the largest norm is compared relative to that bound: the gradient of the keys'
+    bias, for instance, is zero up to rounding, because softmax is invariant to a constant.
 
     Raises:
         ValueError: the two sides train different tensors.
@@ -39,7 +39,7 @@ def differ(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
 
 
 def apart(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
-    """Relative difference of all tensors taken together; in bfloat16 a small one alone is mostly rounding.
+    """Relative difference of all tensors together; in bfloat16 that of a small tensor alone is mostly rounding.
 
     Raises:
         ValueError: the two sides train different tensors.

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.gpu``: the same measures at true shapes on one GPU, random weights, under ten minutes.
+"""``python -m benchmarks.gpu``: the measures at full size on one GPU, with random weights, in under ten minutes.
 
-The code is that of the CPU suite; only sizes, device and number format are others. Where no GPU is, it says so.
+The code is that of the CPU suite with other sizes, device and dtype. Without a GPU it prints a message and stops.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QWEN = Sizes(
 
 CAPTIONS = (597,) * 16
 MIXED = (1690, 1510, 1370, 1260, 1160, 1080, 1010, 940, 880, 820, 770, 730, 700, 680, 660, 640)
-"""Tokens as LLaVA's instruction data have them: median 910 with a picture of 576."""
+"""Tokens as in LLaVA's instruction data: median 910, including 576 of a picture."""
 IN_ORDER = (tuple(range(8)), tuple(range(8, 16)))
 AS_THEY_COME = ((0, 13, 4, 15, 8, 2, 11, 6), (1, 14, 5, 12, 9, 3, 10, 7))
 
@@ -144,8 +144,8 @@ def _gpu() -> dict[str, bool]:
 
 
 def run() -> int:
-    """The suite, or a word where no GPU is."""
-    # Asked in a copy of this process: a GPU that has been looked at cannot be handed to another.
+    """Run the suite, or print a message if there is no GPU."""
+    # Checked in a forked process, because an initialised CUDA context cannot be used after a fork.
     if not in_child(_gpu)["there"]:
         print("skipped: no GPU")
         return 0

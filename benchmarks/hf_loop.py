@@ -72,11 +72,11 @@ def fit_theirs(
     """Train on batches, one pass.
 
     Args:
-        model: its trained parameters have ``requires_grad``.
-        batches: collated, in order, so that collation is not measured.
-        optimizer: builds the optimizer and schedule, which are equal for both sides.
-        device: where.
-        bf16: under autocast.
+        model: a model whose trained parameters have ``requires_grad``.
+        batches: collated batches in order, so that collation is not measured.
+        optimizer: function that builds the optimizer and schedule, which are equal for both sides.
+        device: the device.
+        bf16: use autocast to bfloat16.
         checkpointing: use gradient checkpointing.
         clip: largest norm of the gradient.
 

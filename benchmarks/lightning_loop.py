@@ -1,4 +1,4 @@
-"""Our side of a training measure: a stage's own Lightning module in Lightning's loop, with its audits on."""
+"""Our side of a training measure: a stage's Lightning module in Lightning's loop, with its checks enabled."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def fit_ours(
 
     Args:
         module: the training module of a stage.
-        batches: collated, in order.
-        precision: as for ``inlay train --precision``.
-        device: where.
+        batches: collated batches in order.
+        precision: as in ``inlay train --precision``.
+        device: the device.
         clip: largest norm of the gradient.
 
     Returns:

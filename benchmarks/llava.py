@@ -1,8 +1,8 @@
 """Training a LLaVA: our stage in Lightning's loop, against ``LlavaForConditionalGeneration`` with peft in ``Trainer``.
 
-Their encoder is in the loop, since their class takes in pixels; ours reads frozen features that were computed once, as
-`inlay train` does after the first look at a picture. Both sides get batches that are collated already, and the same
-optimizer.
+Their encoder is in the loop, since the input of their class is pixels; ours reads frozen features that were computed
+once, as in `inlay train` after the first use of a picture. Both sides get batches that are collated already, and the
+same optimizer.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def build(
 ) -> Sides:
     """Build both sides with the same weights.
 
-    On a GPU the frozen models are in bfloat16 on both sides, as LLaVA's own script has them. On a CPU theirs stay in
-    float32, which autocast rounds in every step; ours are rounded once where bfloat16 pays.
+    On a GPU the frozen models are in bfloat16 on both sides, as in LLaVA's own script. On a CPU theirs stay in float32,
+    and autocast casts them in every step; ours are cast once if bfloat16 is faster.
     """
     gpu = setting.device.type == "cuda"
     dtype = torch.bfloat16 if gpu and bf16 else torch.float32
@@ -149,7 +149,7 @@ def build(
         parameter.data = parameter.data.float()
     model = adapter.attach(backbone)
     if bf16:
-        # Their weights do not change: they are other parameter objects over the same memory.
+        # Their frozen weights are new parameter objects over the same memory.
         halve(made.llm)
         features = made.batch.features["image"].bfloat16()
         made = replace(made, batch=replace(made.batch, features={"image": features}))

@@ -65,7 +65,7 @@ class Sizes:
     rank: int = 16
     """Rank of LoRA."""
     prefix: int = 1
-    """Tokens in front of the picture."""
+    """Tokens before the picture."""
     family: Literal["llama", "qwen2"] = "llama"
     """Family of the LLM; Qwen2 has biases in its attention."""
     ffn: int = 0
@@ -206,12 +206,12 @@ def names_of(projector: nn.Module, lora: LoraPart | None) -> dict[str, nn.Parame
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How a step is taken; the defaults are the fast path."""
+    """The variant of a training step; the defaults are the fast path."""
 
     fused: bool = True
     """Whether LoRA has its own autograd function; otherwise torch's autograd is used."""
     head: Literal["chunked", "labelled", "all"] = "chunked"
-    """Which positions go through the LM head, and whether in chunks."""
+    """The positions that go through the LM head, and whether in chunks."""
     prune: bool = True
     """Whether positions that no label depends on are left out."""
     encode: bool = False
@@ -284,7 +284,7 @@ class Peers(nn.Module):
         with no_init_weights(), torch.device(device):
             model = freeze(HfLlava(config))
         inner: Any = model.model
-        # Frozen weights are shared, not copied: two copies of 7B would fit few machines.
+        # Frozen weights are shared, because few machines have memory for two copies of 7B.
         inner.vision_tower.load_state_dict(made.vision.state_dict(), assign=True)
         own = {name.replace(".base_layer", ""): p for name, p in made.llm.state_dict().items() if "lora_" not in name}
         inner.language_model.load_state_dict(
@@ -315,12 +315,12 @@ class Peers(nn.Module):
         return {"input_ids": ids, "attention_mask": batch.mask, "pixel_values": pixels, "labels": batch.labels}
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of the whole batch, computed by the class: the encoder is run and all positions are scored."""
+        """The loss of the whole batch from their class, which runs the encoder and computes all logits."""
         loss: Tensor = self.net(**self.inputs(batch, self.pixels), use_cache=False).loss
         return loss
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """As :meth:`Ours.trained`."""
+        """Trained parameters, as in :meth:`Ours.trained`."""
         found = {}
         for name, parameter in self.net.named_parameters():
             short = name.removeprefix("base_model.model.").removeprefix("model.")

@@ -1,4 +1,4 @@
-"""The machine without its name: processor, instructions, memory, and the measured rate of a matrix product."""
+"""A description of the machine: processor, instructions, memory, and the measured rate of a matrix product."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def gemm_rates(device: torch.device | str, seconds: float = 0.3) -> dict[str, fl
     """The best FLOP per second of a square matrix product in float32 and, with instructions for it, in bfloat16.
 
     Args:
-        device: where.
-        seconds: to spend on each.
+        device: the device.
+        seconds: measuring time for each dtype.
     """
     place = torch.device(device)
     side = 8192 if place.type == "cuda" else 1024

@@ -1,7 +1,7 @@
-"""Peak memory of one training step at equal batch, each side in a process of its own.
+"""Peak memory of one training step with equal batches, each side in a separate process.
 
-On a CPU that is the largest resident set less what was resident when all weights had been touched; on a GPU what torch
-allocated. Beside it, in bytes, what autograd keeps for the backward pass.
+On a CPU it is the largest resident set minus that after all weights were read once; on a GPU the memory that torch
+allocated. The bytes that autograd saves for the backward pass are reported too.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def peak_memory(
     labelled: Sequence[int] = LABELLED,
     target: float = 0.45,
 ) -> Outcome:
-    """LoRA and projector, all conversations in one batch.
+    """Compare LoRA and projector training with all conversations in one batch.
 
     Args:
-        setting: where.
-        sizes: of the model; the 121 million if not given.
+        setting: device and precision.
+        sizes: the sizes of the model; 121 million parameters if not given.
         lengths: tokens of each conversation.
-        labelled: labelled ones.
-        target: of ours over theirs.
+        labelled: labelled tokens of each conversation.
+        target: the target of the ratio of ours to theirs.
     """
     chosen = TINY if setting.tiny else sizes or Sizes()
     ours, theirs = (in_child(partial(_one, setting, chosen, lengths, labelled, side)) for side in ("ours", "theirs"))
@@ -87,7 +87,7 @@ def _one(setting: Setting, sizes: Sizes, lengths: Sequence[int], labelled: Seque
 
 
 class _Everything(torch.nn.Module):
-    """All weights of both sides, which are not counted as kept for the backward pass."""
+    """All weights of both sides, which do not count as saved for the backward pass."""
 
     def __init__(self, sides: Sides) -> None:
         super().__init__()

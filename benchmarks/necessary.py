@@ -1,9 +1,9 @@
-"""Necessary FLOPs, and how much of a machine's matrix rate they come to (NFU).
+"""Necessary FLOPs, and their share of a machine's matrix rate (necessary-FLOP utilisation, NFU).
 
-``sum over samples of 2 P T (1 + b) + (1 + 2 b) attention + 4 H S + 6 P_adapter tokens_through_it``: ``P`` the blocks of
-the LLM, ``T`` tokens, ``H`` its head, ``S`` labelled tokens, ``b`` = 1 where a gradient has to pass the LLM. Padding,
-recomputation, scores where no label is and an encoder whose features are constant count as nothing, so a side that does
-them has a lower figure for the same samples a second.
+``sum over samples of 2 P T (1 + b) + (1 + 2 b) attention + 4 H S + 6 P_adapter tokens_through_it``: ``P`` parameters of
+the LLM's blocks, ``T`` tokens, ``H`` parameters of its head, ``S`` labelled tokens, ``b`` = 1 if a gradient passes
+through the LLM. Padding, recomputation, logits without a label and an encoder with constant features are not counted,
+so a side that computes them has a lower figure for the same samples per second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["attention", "head_size", "llm_blocks", "necessary", "utilisation"]
 
 
 def llm_blocks(model: Any) -> int:
-    """Numbers in the linears of a frozen LLM's layers, the head left out, LoRA too."""
+    """Number of parameters in the linears of a frozen LLM's layers, without head and LoRA."""
     head = model.get_output_embeddings()
     return sum(
         module.weight.numel()
@@ -27,12 +27,12 @@ def llm_blocks(model: Any) -> int:
 
 
 def head_size(model: Any) -> int:
-    """Numbers in the head."""
+    """Number of parameters in the head."""
     return int(model.get_output_embeddings().weight.numel())
 
 
 def attention(tokens: int, width: int, layers: int) -> int:
-    """Causal attention's own products of one sample, forward.
+    """FLOPs of the matrix products of causal attention for one sample, forward.
 
     Example:
         >>> attention(2048, 4096, 32) / 1e12
@@ -57,12 +57,12 @@ def necessary(
     Args:
         blocks: ``P``.
         head: ``H``.
-        width: of the LLM.
-        layers: of the LLM.
+        width: the width of the LLM.
+        layers: the number of layers of the LLM.
         lengths: ``T`` of each sample.
         labelled: ``S`` of each.
-        adapters: parameters of each trained part, and how many tokens go through it in all samples together.
-        through: whether a gradient has to pass the LLM.
+        adapters: parameters of each trained part, and the number of tokens through it over all samples.
+        through: whether a gradient passes through the LLM.
 
     Example:
         LLaVA 1.5's first stage with 597 tokens, 20 labelled (16.19 TFLOP with 0.365 of the encoder, which is constant):
@@ -79,5 +79,5 @@ def necessary(
 
 
 def utilisation(flops: int, seconds: float, rates: dict[str, float | None]) -> dict[str, float | None]:
-    """Share of each measured rate; None where there is none."""
+    """Share of each measured rate; None if a rate is missing."""
     return {name: None if rate is None else flops / seconds / rate for name, rate in rates.items()}

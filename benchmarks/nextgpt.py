@@ -1,8 +1,8 @@
-"""Decoding-side alignment after the first epoch: states of signal tokens are constants, and theirs makes them again.
+"""Decoding-side alignment after the first epoch: our states of signal tokens are cached, theirs are recomputed.
 
-Their side is the loop of NExT-GPT's released code: the frozen LLM reads every caption in every epoch, with scores at
-all positions and a cross-entropy that nothing trains behind (*documented*), or at best without those and under
-``no_grad`` (*tuned*). Ours is the stage on states that were kept. Both have the same output projector, optimizer and
+Their side is the loop of NExT-GPT's released code: the frozen LLM reads every caption in every epoch, with logits at
+all positions and a cross-entropy without effect on trained parameters (*documented*), or at best without those and
+under ``no_grad`` (*tuned*). Ours is the stage on cached states. Both have the same output projector, optimizer and
 targets.
 """
 
@@ -53,7 +53,7 @@ SIGNALS, TOKENS = 4, 77
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of LLM and output projector; the defaults are an eighth of NExT-GPT 7B's widths in both."""
+    """Sizes of LLM and output projector; the default widths are an eighth of NExT-GPT 7B's in both."""
 
     width: int = 512
     layers: int = 12
@@ -94,11 +94,11 @@ class Sides:
     setting: Setting
     kept: Conditionings
     batches: Sequence[Batch]
-    """Captions and signal tokens as ids, of like length."""
+    """Captions and signal tokens as ids, of similar length."""
     states: Sequence[StateBatch]
     """States of the signal tokens in these captions, computed once."""
     first_epoch: float
-    """Seconds that reading them took."""
+    """Seconds to compute them."""
 
     @property
     def stage(self) -> Stage:
@@ -111,7 +111,7 @@ class Sides:
         return fit_ours(module, batches, precision=self.setting.precision(bf16), device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
-        """Their loop over captions; each batch says whether the whole cross-entropy is computed."""
+        """Their loop over captions; each batch determines whether the whole cross-entropy is computed."""
         optimizer, schedule = optimizer_like_ours(list(self.projector.parameters()), len(batches), RATE)
         losses, clock = [], Clock(self.setting.device)
         clock.start()
@@ -126,7 +126,7 @@ class Sides:
         return clock.read(), [float(loss) for loss in losses]
 
     def their_loss(self, batch: Batch, whole: bool, bf16: bool) -> Tensor:
-        """Of one batch of captions."""
+        """Their loss of one batch of captions."""
         llm, (signals,) = self.model.backbone.llm, self.model.adapter.signals.ids.values()
         with torch.autocast(self.setting.device.type, torch.bfloat16, enabled=bf16):
             with torch.no_grad():
@@ -227,13 +227,13 @@ def small(setting: Setting, bf16: bool) -> Small:
 
 
 def measure(setting: Setting, config: Config) -> Outcome:
-    """Conversations a second of both, in turn, with the checks in front."""
+    """Check that both sides do the same work, then compare their conversations per second."""
     bf16 = setting.bf16
     sides = build(config.sizes, config.captions, config.per_batch, setting, bf16)
     checks = check(setting, partial(small, setting), sides)
     trained = sum(p.numel() for p in sides.projector.parameters())
-    # Its encoder sees the signal tokens, its decoder and last layer 77 queries: parameters of each, times what goes
-    # through them.
+    # Its encoder reads the signal tokens, its decoder and last layer 77 queries: parameters of each, times the vectors
+    # # through them.
     network: Any = sides.projector
     behind = (network.transformer.decoder, network.project_out)
     decoder = sum(p.numel() for part in behind for p in part.parameters())
@@ -296,7 +296,7 @@ def _sample(number: int) -> Sample:
 
 
 def _generator(sizes: Sizes) -> StableDiffusion:
-    """A port of the right width; nothing is drawn."""
+    """A generator port of the right width, without a generator."""
     blocks = ("CrossAttnDownBlock2D",), ("CrossAttnUpBlock2D",)
     unet = UNet2DConditionModel(
         sample_size=8,

@@ -1,7 +1,7 @@
 """The result of a measure: comparisons with targets, checks that both sides do the same work, and further figures.
 
-A comparison of training is *void* unless both sides give the same first loss and the same gradients, and lose alike
-over fifty steps: then it has no ratio, whatever the clock said.
+A comparison of training is *void*, without a ratio, unless both sides have the same first loss, the same gradients and
+the same loss curve over fifty steps.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Checks:
     loss: float
     """Relative difference of the first step's losses."""
     gradients: float
-    """Largest relative difference of an adapter gradient, in float32 (of the narrow model where bfloat16 is timed)."""
+    """Largest relative difference of an adapter gradient, in float32 (of the narrow model if bfloat16 is timed)."""
     curve: float | None
-    """Largest relative difference of the losses of fifty steps, in the precision that is timed; None where the sides
-    train on data that each draws at random."""
+    """Largest relative difference of the losses of fifty steps, in the timed precision; None if each side trains on its
+    own random data."""
     rounding: tuple[float, float] | None = None
-    """In bfloat16: how far our gradients, and theirs, lie from those of float32."""
+    """In bfloat16: relative difference of our gradients, and of theirs, from those in float32."""
     note: str = ""
-    """How the checks were made, such as the sizes of the model."""
+    """Notes on the checks, such as the sizes of the model."""
 
     @property
     def fault(self) -> str:
-        """Why a comparison on these is void; empty where it is not."""
+        """The reason why a comparison is void; empty if it is valid."""
         limit, faults = tolerance(self.precision), []
         if not self.loss <= limit:
             faults.append(f"the first losses differ by {self.loss:.2e}, at most {limit:.0e} is allowed")
@@ -55,7 +55,7 @@ class Checks:
             )
         if self.rounding is not None and not self.rounding[0] <= max(limit, LOOSER * self.rounding[1]):
             ours, theirs = self.rounding
-            faults.append(f"bfloat16 moves our gradients by {ours:.2e} and theirs by {theirs:.2e}")
+            faults.append(f"bfloat16 changes our gradients by {ours:.2e} and theirs by {theirs:.2e}")
         if self.curve is not None and not self.curve <= CURVE:
             faults.append(f"the loss curves differ by {self.curve:.2%}, at most {CURVE:.0%} is allowed")
         return "; ".join(faults)
@@ -66,9 +66,9 @@ class Comparison:
     """Our side against one opponent."""
 
     opponent: str
-    """``documented``, ``tuned``, or a name of its own."""
+    """``documented``, ``tuned``, or another name."""
     what: str
-    """How the opponent, and ours if need be, is run."""
+    """How the opponent, and ours if necessary, is run."""
     ratio: float | None
     """Median of theirs over median of ours; the inverse if lower is better. None if void."""
     target: float | None = None
@@ -109,11 +109,11 @@ class Comparison:
         """A comparison of measured times.
 
         Args:
-            opponent: its name.
-            what: what it does.
-            theirs: its repetitions.
-            ours: ours.
-            target: of the ratio.
+            opponent: the opponent's name.
+            what: a description of the opponent.
+            theirs: the times of the opponent.
+            ours: our times.
+            target: the target of the ratio.
             void: whether the sides do different work.
             better: ``higher`` for theirs over ours, ``lower`` for ours over theirs.
             more: further figures of both sides.
@@ -146,9 +146,9 @@ class Outcome:
     comparisons: list[Comparison] = field(default_factory=list)
     checks: Checks | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Sizes, rates, what was left out."""
+    """Sizes, rates, and notes on what was left out."""
     skipped: str = ""
-    """Why nothing was measured; empty if it was."""
+    """The reason why nothing was measured; empty if it was."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, with the status ``ok``, ``void`` or ``skipped``."""

@@ -24,13 +24,13 @@ def reset_peak(device: torch.device) -> int:
     _release_unused()
     try:
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
+    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
         return peak_bytes(device)
     return _proc("/proc/self/status", "VmRSS")
 
 
 def _release_unused() -> None:
-    """Return freed memory to the system if the C library can; memory that is reused would not count as added."""
+    """Return freed memory to the system if the C library supports it; reused memory would not count as added."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -38,14 +38,14 @@ def _release_unused() -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most bytes in use since :func:`reset_peak`."""
+    """The peak of bytes in use since :func:`reset_peak`."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return _proc("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _proc(file: str, name: str) -> int:
-    """A line of Linux's tables, in bytes; 0 where there is none."""
+    """A line of Linux's tables in ``/proc``, in bytes; 0 if it is missing."""
     path = Path(file)
     lines = path.read_text().splitlines() if path.exists() else []
     found = next((line for line in lines if line.startswith(f"{name}:")), None)

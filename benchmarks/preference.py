@@ -1,9 +1,9 @@
-"""Preference tuning of a LLaVA: our stage on pairs whose prompt is read once, against TRL's ``DPOTrainer``.
+"""Preference tuning of a LLaVA: our stage, which computes the prompt of a pair once, against TRL's ``DPOTrainer``.
 
-TRL's classes take in pixels, so their encoder is in the loop, twice a pair and twice a step; ours reads frozen
-features that were computed once, and a second row has our encoder in the loop too. TRL's reference is the model with
-its adapters disabled. It refuses to store the reference's log-probabilities for data with pictures
-(``precompute_ref_log_probs``), and its ``padding_free`` is switched off in 1.16, so neither can be compared.
+The input of TRL's classes is pixels, so their encoder is in the loop, twice per pair and twice per step; ours reads
+frozen features that were computed once, and a further comparison has our encoder in the loop too. TRL's reference is
+the model with its adapters disabled. TRL does not support stored reference log-probabilities for data with pictures
+(``precompute_ref_log_probs``), and its ``padding_free`` is disabled in 1.16, so neither can be compared.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ from inlay.recipes.systems.load_backbone import miniature_backbone
 __all__ = ["CURVE_SIZES", "PAIRS", "Pair", "Sides", "build", "measure", "memory"]
 
 Pair = tuple[int, int, int]
-"""Words of the prompt beside the picture, tokens of the chosen and of the rejected answer."""
+"""Words of the prompt without the picture, tokens of the chosen and of the rejected answer."""
 PAIRS: tuple[Pair, ...] = (
     (120, 33, 60), (105, 52, 21), (91, 16, 44), (77, 60, 38), (62, 27, 16), (48, 44, 55), (34, 38, 27), (20, 21, 33),
 )  # fmt: skip
 """Pairs of one step, longest prompt first."""
 TITLE = "DPO of a LLaVA of 121 M, LoRA and projector"
 MICRO = (1, 4)
-"""Numbers of micro-batches that TRL is tried with, similar lengths together; the fastest is the opponent."""
+"""Numbers of micro-batches for TRL, with similar lengths together; the fastest is the opponent."""
 CURVE_SIZES = Sizes(width=128, vision=64, layers=2, vocabulary=512)
 CURVE_PAIRS: tuple[Pair, ...] = ((30, 8, 15), (26, 13, 5), (23, 4, 11), (19, 15, 9))
 CURVE_BATCHES = 8
 """Different batches of the loss curves, used in turn; with a single batch the loss would go to 0."""
 Way = Literal["live", "stored", "encoder"]
-"""Ours with a live reference, with stored log-probabilities, and live with the encoder in the loop."""
+"""Variants of ours: a live reference, stored log-probabilities, and a live reference with the encoder in the loop."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ def memory_of(
         setting: device and precision.
         sizes: sizes of the model.
         pairs: pairs of the step.
-        side: the way of ours, or the number of TRL's micro-batches.
+        side: our variant, or the number of TRL's micro-batches.
     """
     bf16 = setting.bf16
     sides = build(sizes, pairs, setting, bf16)

@@ -1,7 +1,8 @@
-"""Seconds and memory of reading and checking a LLaVA file, the first time and again: ``python -m benchmarks.reading``.
+"""Time and memory of reading and checking a LLaVA file, the first time and again: ``python -m benchmarks.reading``.
 
-Each row is a dialogue of three questions about a picture, about 1.1 kB as in LLaVA's own file. Both times are taken in
-processes of their own. Memory is the peak of a process less that before it reads, without pages of mapped files.
+Each row is a dialogue of three questions about a picture, about 1.1 kB as in LLaVA's own file. Both times are
+measured in separate processes. Memory is the peak of a process minus that before reading, without pages of mapped
+files.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def make_file(folder: Path, dialogues: int, kind: str = "json", pictures: int | 
     """Write the file and its pictures.
 
     Args:
-        folder: for ``train.json`` and ``images/``.
+        folder: the folder for ``train.json`` and ``images/``.
         dialogues: number of rows.
         kind: ``json``, ``jsonl`` or ``parquet``.
         pictures: number of pictures; one for each row if not given.
@@ -75,7 +76,7 @@ def make_file(folder: Path, dialogues: int, kind: str = "json", pictures: int | 
 
 
 def main() -> None:
-    """Make the file, read it twice in processes of their own, print JSON."""
+    """Write the file, read it twice in separate processes, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dialogues", type=int, default=200_000)
     parser.add_argument("--pictures", type=int, help="one for each dialogue if not given")
@@ -128,7 +129,7 @@ def _picture(number: int) -> str:
 
 
 class _Peak:
-    """The peak of anonymous memory of this process, less that at the start, in ``added``; sampled every 20 ms."""
+    """Measures the peak of this process's anonymous memory above that at the start (``added``), every 20 ms."""
 
     def __enter__(self) -> Self:
         self.before, self.added, self.done = _anonymous(), 0, threading.Event()

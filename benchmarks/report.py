@@ -21,14 +21,14 @@ HEAD = "| measure | opponent | figure | target | met | spread |\n|---|---|---|--
 
 
 class ReportError(ValueError):
-    """A file that no suite wrote, or a page without its markers."""
+    """A file is not the result of a suite, or a page has no markers."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """One suite's JSON.
+    """Read the JSON of a suite.
 
     Raises:
-        ReportError: the file is no result of a suite.
+        ReportError: the file is not the result of a suite.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def table(said: Mapping[str, Any]) -> str:
         f"load at the start {here['load']}; `{said['command']}`, {said['seconds']:.0f} s. {made}."
     )
     rows = [row for name, found in said["measures"].items() for row in _rows(name, found)]
-    tiny = [] if said["size"] == "full" else ["", "**Tiny sizes: these figures say nothing about speed.**"]
+    tiny = [] if said["size"] == "full" else ["", "**Tiny sizes: these figures are not meaningful for speed.**"]
     return "\n".join([about, *tiny, "", HEAD, *rows])
 
 
@@ -68,11 +68,11 @@ def _rows(name: str, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def draw(said: Mapping[str, Any], target: Path) -> None:
-    """Two plots of one run, side by side: ratios over their targets, and utilisation.
+    """Draw two plots of one run, side by side: ratios over their targets, and utilisation.
 
     Args:
-        said: as :func:`read` gives it.
-        target: a PNG.
+        said: the result of :func:`read`.
+        target: the PNG file to write.
 
     Raises:
         ReportError: matplotlib is not installed.
@@ -118,7 +118,7 @@ def _utilisations(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[tuple[st
     for one in comparisons:
         for who, side in ((one["opponent"], one["theirs"]), ("ours", one["ours"])):
             shares = {kind: share for kind, share in side.get("utilisation", {}).items() if share is not None}
-            # Ours stands beside every opponent; once is enough.
+            # Ours occurs with every opponent, and is drawn once.
             if shares and (who != "ours" or one["opponent"] == "tuned"):
                 yield who, shares.get("bfloat16", shares.get("float32", 0.0))
 
@@ -127,7 +127,7 @@ def refresh(page: Path, text: str) -> None:
     """Replace the text between the markers of a page.
 
     Raises:
-        ReportError: the page has no such markers, or not once each.
+        ReportError: the page does not have each marker exactly once.
     """
     whole = page.read_text(encoding="utf-8")
     if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):

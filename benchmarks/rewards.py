@@ -1,10 +1,10 @@
 """GRPO on a LLaVA: sampling answers, scoring them and one optimizer step, against TRL's ``GRPOTrainer``.
 
-Both sides sample groups of answers to the same questions from the same model and take a step on them. TRL reads the
-prompt with its picture as often as it is answered, and the encoder runs in sampling and in the step. Its
-``use_transformers_continuous_batching`` refuses multimodal models and vLLM needs a GPU, so ``generate`` of transformers
-is its fastest way here. The answers are drawn at random, so the steps are compared on the answers that TRL drew: the
-gradient of both sides has to be the same.
+Both sides sample groups of answers to the same questions from the same model and take a step on them. TRL computes the
+prompt with its picture once per answer, and the encoder runs in sampling and in the step. Its
+``use_transformers_continuous_batching`` does not support multimodal models and vLLM needs a GPU, so ``generate`` of
+transformers is its fastest option here. The answers are random, so the steps are compared on the answers that TRL
+sampled: the gradients of both sides must be equal.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ __all__ = ["Asking", "measure"]
 
 TITLE = "GRPO of a LLaVA of 121 M, LoRA and projector"
 WORDS = (30, 90)
-"""Words of each question beside its picture."""
+"""Words of each question, without its picture."""
 GROUP, TOKENS = 8, 40
-"""Answers to a question, and tokens of an answer at most."""
+"""Number of answers to a question, and largest number of tokens of an answer."""
 
 MICRO = (1, 8)
-"""Numbers of micro-batches that TRL is tried with; the fastest is the opponent."""
+"""Numbers of micro-batches for TRL; the fastest is the opponent."""
 
 
 def letters(answer: str) -> float:
-    """A reward that differs from answer to answer and costs nothing: the share of vowels."""
+    """A reward that differs between answers and takes no time: the share of vowels."""
     return sum(answer.count(vowel) for vowel in "aeiou") / max(1, len(answer))
 
 
@@ -100,7 +100,7 @@ class Asking:
         """Our training module with the initial values.
 
         Args:
-            given: answers to learn from; drawn ones if None.
+            given: answers to train on; None to sample them.
         """
         model, features = self.sides.model, self.sides.made.batch.features["image"]
         numbers = {f"{number}.png": number for number in range(len(self.words))}
@@ -181,7 +181,7 @@ class Asking:
         return watch.spent
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Loss and gradients of both on the answers that TRL drew."""
+        """Loss and gradients of both sides on the answers that TRL sampled."""
         device = self.sides.setting.device
         with self.trainer() as trainer:
             trainer.drawn = []
@@ -228,7 +228,7 @@ class _Timed(Roller):
     drawn: list[tuple[int, Spent]]
 
     def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
-        """Draw answers, or return the given ones."""
+        """Sample answers, or return the given ones."""
         if self.given is not None:
             return self.given
         clock = Clock(self.model.backbone.device)
@@ -322,7 +322,7 @@ def check(setting: Setting, asking: Asking) -> Checks:
     exact = build_asking(setting, False, tiny=True).first(False) if bf16 else (own, other)
     return Checks(
         precision=setting.precision(bf16),
-        # The loss is near 0 whatever the gradient: the mean of advantages.
+        # The loss, a mean of advantages, is near 0 for any gradient.
         loss=abs(float(own["loss"]) - float(other["loss"])),
         gradients=differ(plain(exact[0]), plain(exact[1])),
         curve=None,

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serve [--rounds 5] [--only swap]
 
-Beside peft's own ways with the very same weights. Ratios of medians, A B B A in one process, after both sides gave the
-same tokens where they write any. On a machine that does other work the figures are indicative, which the spread shows.
+Compared with peft's own methods on the same weights. Ratios of medians, A B B A in one process, after a check that both
+sides generate the same tokens, if they generate any. On a busy machine the figures are only indicative; see the spread.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEW = 16
 
 
 class Pair(NamedTuple):
-    """Two ways to the same end."""
+    """Two methods with the same result."""
 
     name: str
     theirs: Callable[[], object]
@@ -62,7 +62,7 @@ def sizes(made: Served, folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def swap(made: Served, folder: Path) -> list[Pair]:
-    """From a folder and in memory; ours exchanges the projector too, and checks every byte that it reads."""
+    """Swapping from a folder and in memory; ours also exchanges the projector and checks every byte that it reads."""
     theirs: Any = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
     theirs.load_adapter(made.folder(1) / "lora", adapter_name="second")
     hot = partial(_each, [partial(hotswap_adapter, theirs, str(made.folder(i) / "lora"), "default") for i in (1, 0)])
@@ -85,7 +85,7 @@ def swap(made: Served, folder: Path) -> list[Pair]:
 
 
 def resident(made: Served, swaps: int = 4000) -> float:
-    """Swaps a second among adapters in memory."""
+    """Swaps per second among adapters in memory."""
     _first(made)
     start = time.perf_counter()
     for index in range(swaps):
@@ -94,7 +94,7 @@ def resident(made: Served, swaps: int = 4000) -> float:
 
 
 def _first(made: Served) -> None:
-    """Go on with the first adapter."""
+    """Swap back to the first adapter."""
     if not made.adapters[0].attached:
         made.model.swap(made.adapters[0])
 
@@ -146,7 +146,7 @@ def mixed(made: Served, folder: Path) -> list[Pair]:
         return written
 
     if not peft() == ours() == apart():
-        raise ValueError("the sides write other tokens")
+        raise ValueError("expected equal tokens on both sides, got different ones")
     return [
         Pair(f"adapter_names -> {ADAPTERS} adapters in one batch", peft, ours),
         Pair(f"one after the other -> {ADAPTERS} adapters in one batch", apart, ours),
@@ -154,7 +154,7 @@ def mixed(made: Served, folder: Path) -> list[Pair]:
 
 
 def prefix(made: Served, folder: Path) -> list[Pair]:
-    """Time to the first token of a second question about a picture, each time another question."""
+    """Time to the first token of a second question about a picture, with a new question each time."""
     _first(made)
     model = made.model
     picture = MediaPart("image", Image.effect_noise((400, 300), 50).convert("RGB"))
@@ -201,7 +201,7 @@ def main() -> None:
 
 
 def _line(pair: Pair, rounds: int) -> None:
-    """Warm both sides up, measure, print."""
+    """Warm up both sides, measure, print."""
     pair.theirs(), pair.ours()
     timed = abba(pair.theirs, pair.ours, rounds)
     seconds = [sorted(side)[len(side) // 2] * 1e3 for side in timed.wall]

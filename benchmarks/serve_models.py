@@ -1,7 +1,7 @@
 """A small backbone of random weights and eight adapters of one shape, in memory and as bundles.
 
-LLaMA 256 x 12 and a CLIP that gives 625 features a picture; LoRA of rank 16 on all linears is 168 tensors, 3.75 MB in
-float32, as in the measurement that peft's ``hotswap_adapter`` was looked at with.
+LLaMA 256 x 12 and a CLIP with 625 features per picture; LoRA of rank 16 on all linears has 168 tensors, 3.75 MB in
+float32, as in our measurement of peft's ``hotswap_adapter``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Served:
     bare: LlamaForCausalLM
     """The language model without an adapter."""
     adapters: list[Adapter]
-    """In eval mode; the first is attached."""
+    """The adapters, in eval mode; the first is attached."""
     model: MultimodalModel[Any]
     place: Path
 
@@ -59,8 +59,8 @@ def build(place: Path, width: int = 256, layers: int = 12) -> Served:
 
     Args:
         place: folder for the bundles.
-        width: of the LLM, a multiple of 64.
-        layers: of the LLM.
+        width: the width of the LLM, a multiple of 64.
+        layers: the number of layers of the LLM.
     """
     torch.manual_seed(0)
     tokenizer = miniature_backbone().llm.tokenizer

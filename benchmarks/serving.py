@@ -1,6 +1,6 @@
 """Serving as measures: bytes of bundles, swapping, several adapters in one batch, a second question about a picture.
 
-The sides are those of :mod:`benchmarks.serve`, which gave the same tokens or hold the same numbers before they are
+The sides are those of :mod:`benchmarks.serve`, which are checked for equal tokens or equal tensors before they are
 timed.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["bundle_bytes", "mixed_adapters", "second_question", "swapping"]
 
 
 def bundle_bytes(setting: Setting) -> Outcome:
-    """Bytes of weights against peft's float32."""
+    """Bytes of weights, compared with peft's float32."""
     targets = {"int8": 0.26, "bfloat16": 0.5}
     comparisons = []
     for name, (ours, theirs) in sizes(_built(setting), setting.place).items():
@@ -42,7 +42,7 @@ def bundle_bytes(setting: Setting) -> Outcome:
 
 
 def swapping(setting: Setting) -> Outcome:
-    """From one adapter to another and back."""
+    """Swapping from one adapter to another and back."""
     made = _built(setting)
     pairs = swap(made, setting.place)
     targets = {pairs[0].name: 15.0}
@@ -73,7 +73,7 @@ def mixed_adapters(setting: Setting) -> Outcome:
 
 
 def second_question(setting: Setting) -> Outcome:
-    """Time to the first token."""
+    """Time to the first token of a second question."""
     made = _built(setting)
     target = 3.5 if setting.device.type == "cuda" else 4.0
     kept = made.model

@@ -1,11 +1,11 @@
-"""Serving over HTTP: time to the first token and requests per second, beside ``transformers serve``.
+"""Serving over HTTP: time to the first token and requests per second, compared with ``transformers serve``.
 
     python -m benchmarks.serving_http [--clients 1 8 32] [--requests 64] [--rounds 3] [--no-transformers]
 
-One LLaVA on the miniature's frozen models is written twice, as an inlay bundle (projector alone) and as a folder of
-transformers with the same weights; both servers run at once, one thread each, and are asked in turns. A request is one
-picture with a question, greedy, 16 tokens at most. Then eight adapters with LoRA: the same eight requests at once, and
-one after the other. On a machine that does other work the figures are indicative, which the spread shows.
+One LLaVA on the miniature's frozen models is saved twice, as an inlay bundle (only the projector) and as a folder of
+transformers with the same weights; both servers run at once, with one thread each, and get requests in turns. A request
+is one picture with a question, greedy, at most 16 tokens. Then eight adapters with LoRA: the same eight requests at
+once, and one after the other. On a busy machine the figures are only indicative; see the spread.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ADAPTERS = 8
 
 
 class Figures(NamedTuple):
-    """Of one round."""
+    """Requests per second of one round."""
 
     first: float
     """Median seconds to the first text."""
@@ -64,7 +64,7 @@ class Figures(NamedTuple):
 
 
 def write(folder: Path) -> None:
-    """The bundles ``plain`` and ``lora0`` to ``lora7``, and ``hf``."""
+    """Write the bundles ``plain`` and ``lora0`` to ``lora7``, and the folder ``hf``."""
     torch.manual_seed(0)
     backbone = miniature_backbone()
     made: dict[str, Adapter] = {}
@@ -124,13 +124,13 @@ def _write_hf(backbone: Any, adapter: Adapter, folder: Path) -> None:
 
 
 class Server:
-    """A process that serves, and requests to it."""
+    """A server process, and requests to it."""
 
     def __init__(self, port: int, model: str) -> None:
         self.port, self.model = port, model
 
     def body(self, number: int, model: str | None = None, **fields: Any) -> bytes:
-        """A request with a picture of its own."""
+        """A request with a unique picture."""
         buffer = io.BytesIO()
         Image.linear_gradient("L").resize((64, 64)).rotate(10 * number).convert("RGB").save(buffer, "PNG")
         url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -159,7 +159,7 @@ class Server:
         return first, text
 
     def round(self, clients: int, bodies: Sequence[bytes]) -> Figures:
-        """All requests, by so many clients."""
+        """Send all requests, from this number of clients."""
         start = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
             firsts = [first for first, _ in pool.map(self.ask, bodies)]
@@ -168,7 +168,7 @@ class Server:
 
 @contextmanager
 def process(arguments: Sequence[str], folder: Path, port: int) -> Iterator[None]:
-    """A server process, once it answers."""
+    """Start a server process and wait until it answers."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     log = (folder / f"{port}.log").open("w")
     with subprocess.Popen(arguments, cwd=folder, stdout=log, stderr=log, env=environment) as running:  # noqa: S603
@@ -213,7 +213,7 @@ def spread(values: Sequence[float], scale: float = 1.0) -> str:
 
 
 def compare(servers: dict[str, Server], clients: Sequence[int], count: int, rounds: int) -> None:
-    """Both servers in turns."""
+    """Measure both servers in turns."""
     for count_of_clients in clients:
         found: dict[str, list[Figures]] = {name: [] for name in servers}
         for turn in range(rounds):

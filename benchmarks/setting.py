@@ -1,4 +1,4 @@
-"""How measures are run: where, how often, at which sizes."""
+"""Settings of all measures: device, rounds, sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Setting:
     """Settings of every measure."""
 
     place: Path
-    """Folder for its files."""
+    """Folder for the files of a measure."""
     rounds: int = 2
     """Rounds of A B B A; each gives two repetitions per side."""
     size: Literal["full", "tiny"] = "full"
@@ -55,5 +55,5 @@ class Setting:
         return self.force_bf16 or self.device.type == "cuda" or sides_bf16(self.device)
 
     def precision(self, bf16: bool) -> Precision:
-        """Precision of our side."""
+        """The precision of our side, as for ``inlay train``."""
         return "bf16-true" if bf16 else "32-true"

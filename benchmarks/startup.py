@@ -19,9 +19,9 @@ THEIRS = "import transformers, peft"
 
 
 def command_line(setting: Setting) -> Outcome:
-    """``inlay --help`` in a process of its own; theirs says nothing yet when it is done importing.
+    """``inlay --help`` in a separate process, compared with a process that only imports the libraries.
 
-    One round whatever the setting: seconds against tenths of a second.
+    There is always one round, because the difference is large: seconds against tenths of a second.
     """
     run = partial(_python, OURS)
     run()
@@ -38,7 +38,7 @@ def command_line(setting: Setting) -> Outcome:
 
 def _python(code: str) -> Spent:
     start = time.perf_counter()
-    # Children's processor time is known only when they have ended, so both clocks are read here.
+    # The CPU time of child processes is known only after they have ended, so both clocks are read here.
     before = _children()
     subprocess.run([sys.executable, "-P", "-c", code], check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own
     return Spent(time.perf_counter() - start, _children() - before)

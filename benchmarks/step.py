@@ -2,8 +2,8 @@
 
     python -m benchmarks.step [--trains projector] [--rounds 3] [--width 768] [--layers 8] [--peers false]
 
-Ratios of medians, A B B A in one process, after both sides gave the same loss and the same gradients. On a machine that
-does other work the figures are indicative, which the spread shows.
+Ratios of medians, A B B A in one process, after a check that both sides have the same loss and gradients. On a busy
+machine the figures are only indicative; see the spread.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trains", choices=("lora", "projector"), default="lora", help="what trains")
     parser.add_argument("--rounds", type=int, default=3, help="times A B B A")
-    parser.add_argument("--width", type=int, default=768, help="of the LLM, a multiple of 128; the encoder has half")
-    parser.add_argument("--layers", type=int, default=8, help="of the LLM and of the encoder")
+    parser.add_argument("--width", type=int, default=768, help="of the LLM, a multiple of 128; half for the encoder")
+    parser.add_argument("--layers", type=int, default=8, help="layers of the LLM and of the encoder")
     parser.add_argument("--vocabulary", type=int, default=32000, help="words")
     parser.add_argument("--peers", choices=("true", "false"), default="true", help="measure transformers and peft too")
     parser.add_argument("--only", choices=tuple(STEPS), help="one of the steps")
@@ -64,15 +64,15 @@ def main() -> None:
 def compare(
     name: str, a: Ours | Peers, loss_a: Callable[[], Tensor], b: Ours, loss_b: Callable[[], Tensor], rounds: int
 ) -> None:
-    """One line.
+    """Compare two sides and print one line.
 
     Args:
-        name: what is compared.
+        name: the name of the comparison.
         a: the slow side.
-        loss_a: its loss.
+        loss_a: the loss of ``a``.
         b: the fast side.
-        loss_b: its loss.
-        rounds: times A B B A.
+        loss_b: the loss of ``b``.
+        rounds: number of rounds A B B A.
     """
     run_a, run_b = partial(train_step, loss_a, a.trained()), partial(train_step, loss_b, b.trained())
     difference = differ(run_b(), run_a())

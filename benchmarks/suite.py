@@ -1,4 +1,4 @@
-"""Runs a list of measures, each in a process of its own, prints as it goes, and writes every raw number.
+"""Running a list of measures, each in a separate process; prints results at once and writes every raw number.
 
 A measure that fails or is void does not affect the others.
 """
@@ -42,7 +42,7 @@ def run_suite(
     budget: float = float("inf"),
     show: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Run all measures, or some.
+    """Run all measures, or selected ones.
 
     Args:
         measures: name -> function that returns its outcome.
@@ -59,7 +59,7 @@ def run_suite(
         ValueError: a name is not that of a measure.
     """
     if unknown := sorted(set(only) - set(measures)):
-        raise ValueError(f"no measure is called {', '.join(unknown)}; there are {', '.join(measures)}")
+        raise ValueError(f"expected names among {', '.join(measures)}, got {', '.join(unknown)}")
     started, found = time.perf_counter(), dict[str, Any]()
     here = in_child(partial(machine, setting.device))
     isa = " ".join(name for name, has in here["isa"].items() if has)
@@ -127,16 +127,16 @@ def main(
         budget: see :func:`run_suite`.
 
     Returns:
-        The exit status: 1 where a measure failed.
+        The exit status, 1 if a measure failed.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
         "--only", action="append", default=[], choices=tuple(measures), help="a measure; may be repeated"
     )
-    parser.add_argument("--rounds", type=int, default=2, help="times A B B A; each gives two repetitions a side")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds A B B A; each gives two repetitions per side")
     parser.add_argument("--output", type=Path, default=output, help="JSON to write")
     parser.add_argument(
-        "--size", choices=("full", "tiny"), default="full", help="tiny: for tests, says nothing of speed"
+        "--size", choices=("full", "tiny"), default="full", help="tiny: for tests; the times are not meaningful"
     )
     chosen = parser.parse_args()
     if chosen.rounds < 1:

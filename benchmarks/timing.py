@@ -1,4 +1,4 @@
-"""Times of two or more sides that alternate in one process, and the bytes that are kept for a backward pass."""
+"""Times of two or more sides that alternate in one process, and the bytes saved for a backward pass."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Timed:
 
 
 def in_turn(sides: Sequence[Callable[[], object]], rounds: int, device: torch.device | str = "cpu") -> list[Times]:
-    """Run all sides ``rounds`` times as A B ... B A, so that each pair alternates as A B B A; all are warmed up before.
+    """Run all sides ``rounds`` times as A B ... B A, so that each pair alternates as A B B A; after a warm-up of all.
 
     Args:
         sides: functions that do their work once; the result counts as the time if it is a :class:`Spent`.
@@ -121,13 +121,13 @@ def in_turn(sides: Sequence[Callable[[], object]], rounds: int, device: torch.de
 
 
 def abba(a: Callable[[], object], b: Callable[[], object], rounds: int) -> Timed:
-    """Run two sides ``rounds`` times as A B B A; both are warmed up before."""
+    """Run two sides ``rounds`` times as A B B A, after a warm-up of both."""
     first, second = in_turn((a, b), rounds)
     return Timed((first.wall, second.wall), (first.cpu, second.cpu))
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
-    """Bytes of all tensors that autograd keeps for the backward pass, without the weights of the module."""
+    """Bytes of all tensors that autograd saves for the backward pass, without the weights of the module."""
     with kept_bytes([module]) as kept:
         loss = forward()
     del loss

@@ -1,10 +1,10 @@
 """A training measure of any system: checks, then alternating runs of both opponents and ours, then the rates.
 
-In float32 the first losses and the gradients of both sides have to agree to 1e-4. In bfloat16 two runs of *one* side
-would not: rounding alone moves gradients by several per cent. So there the narrow model of the loss curves is asked
-twice: in float32 the sides have to agree as always, and in bfloat16 our gradients may lie no further from those of
-float32 than 2e-2, or than twice as far as theirs: with frozen weights in bfloat16 the residual stream is rounded too,
-which autocast over float32 weights keeps.
+In float32 the first losses and the gradients of both sides must agree to 1e-4. In bfloat16 even two runs of *one* side
+would not, because rounding alone changes gradients by several per cent. So there the narrow model of the loss curves is
+used twice: in float32 the sides must agree as above, and in bfloat16 the difference of our gradients from those of
+float32 must be at most 2e-2, or at most twice theirs: with frozen weights in bfloat16 the residual stream is rounded
+too, which autocast over float32 weights does not do.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def train_in_turn(setting: Setting, sides: Sides, work: Work, checks: Checks) ->
     if gpu:
         for run in runs:
             run()
-    # The slowest has one round; the other two go on, since their ratio is the one that counts.
+    # The slowest has one round; the other two have more, since their ratio is the relevant one.
     slow, quick, ours = in_turn(runs, 1, setting.device)
     for side, further in zip((quick, ours), in_turn(runs[1:], setting.repeats - 1, setting.device), strict=True):
         side.extend(further)
@@ -160,7 +160,7 @@ def train_in_turn(setting: Setting, sides: Sides, work: Work, checks: Checks) ->
             opponent="machine",
             what=f"a matrix product in {product}, measured in the run",
             ratio=None if void else mine["utilisation"][product],
-            # It is meant of bfloat16: of a float32 product the same work is a far larger share.
+            # The target is for bfloat16; of a float32 product the same work is a far larger share.
             target=work.targets.utilisation if product == "bfloat16" else None,
             unit="necessary-FLOP utilisation",
             theirs={"flop_per_second": rates[product]},

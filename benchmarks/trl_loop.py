@@ -1,8 +1,8 @@
 """TRL's trainers, the opponent in alignment tuning, on ``LlavaForConditionalGeneration`` with a fresh LoRA of peft.
 
-TRL is needed by these measures alone: ``pip install 'inlay[bench]'``. A run begins with the untrained LoRA, so that
-TRL's reference is the model with its adapters disabled, the cheapest reference that TRL has. The LoRA lies on the
-linear layers of the LLM, and ``modules_to_save`` holds the projector.
+TRL is needed only by these measures: ``pip install 'inlay[bench]'``. A run begins with the untrained LoRA, so that
+TRL's reference is the model with its adapters disabled, TRL's fastest reference. The LoRA is on the linear layers of
+the LLM, and the projector is in ``modules_to_save``.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ PROJECTOR = "multi_modal_projector"
 
 
 def trl_missing() -> str:
-    """Why a measure against TRL is skipped; empty if TRL is installed."""
+    """The reason why a measure against TRL is skipped; empty if TRL is installed."""
     return "" if importlib.util.find_spec("trl") else MISSING
 
 
 @dataclass(frozen=True)
 class TrlSide:
-    """A frozen LLaVA of transformers, and the values that each run of a trainer begins with.
+    """A frozen LLaVA of transformers, and the initial values of each run of a trainer.
 
     Args:
         made: the frozen models, whose weights are shared.
-        lora: the LoRA whose down matrices a run begins with; its up matrices are 0.
+        lora: the LoRA with the initial down matrices of a run; its up matrices are 0.
         bf16: frozen weights in bfloat16, and autocast.
     """
 
@@ -91,7 +91,7 @@ class TrlSide:
 
     @contextmanager
     def trainer(self, kind: type[Any], *, steps: int, **options: Any) -> Iterator[Any]:
-        """A trainer with the initial values; afterwards the model is as before.
+        """A context with a trainer with the initial values; afterwards the model is restored.
 
         Args:
             kind: class of the trainer.
@@ -116,7 +116,7 @@ class TrlSide:
             trainer.remove_callback(PrinterCallback)
             trained = trained_of(trainer.model)
             if trained.keys() != self.start.keys():
-                raise ValueError(f"TRL trains other tensors: {sorted(trained.keys() ^ self.start.keys())[:4]}")
+                raise ValueError(f"TRL trains different tensors: {sorted(trained.keys() ^ self.start.keys())[:4]}")
             for name, value in self.start.items():
                 trained[name].data = value.clone()
             ordered = [trained[name] for name in self.start]
@@ -132,7 +132,7 @@ class TrlSide:
             self.model.__dict__.pop(name, None)
 
     def dpo(self, batches: Sequence[Mapping[str, Tensor]], *, micro: int = 1, clip: float = 1.0) -> Any:
-        """A context with a ``DPOTrainer`` over batches that are collated already.
+        """A context with a ``DPOTrainer`` over collated batches.
 
         Args:
             batches: collated, in order.
@@ -197,7 +197,7 @@ def _dpo_trainer() -> type[Any]:
 
 
 def arguments(device: torch.device, bf16: bool, clip: float = 1.0) -> dict[str, Any]:
-    """Arguments of every trainer, as a user would set them for speed."""
+    """Arguments of every trainer, tuned for speed."""
     return {
         "train_sampling_strategy": "sequential",
         "gradient_checkpointing": False,

@@ -1,8 +1,8 @@
-"""Write preference pairs whose chosen answer is the longer one, whatever the picture shows.
+"""Write preference pairs whose chosen answer is always the longer one, independent of the picture.
 
 The chosen answer describes the right picture at length; the rejected one names one object of another picture. So a
-model that only learns "longer is better" is right on every pair, and the audit of ``inlay train align`` shows whether
-that is what happened. The rows are in TRL's format, with a second picture for SymMPO.
+model that only learns "longer is better" is right on every pair, which the audit of ``inlay train align`` detects. The
+rows are in TRL's format, with a second picture for SymMPO.
 
     python examples/trap_pairs.py runs/llava trap            # trap/train.jsonl and trap/test.jsonl
 """

@@ -26,11 +26,11 @@ HubProblem: TypeAlias = Literal[
     "secret",
     "card",
 ]
-"""The kind of problem, for programs; the message is for people."""
+"""The kind of problem, for programs; the message is for users."""
 
 
 class InlayError(Exception):
-    """Base class of errors that say what was expected, what came, and how to fix it."""
+    """Base class of errors whose text gives the expected value, the actual one, and a fix."""
 
 
 class BundleError(InlayError):
@@ -57,7 +57,7 @@ class HubError(InlayError):
     Args:
         where: the repository, with its revision unless that is ``main``.
         reason: what was expected, what came, and how to fix it. Never contains a token.
-        problem: the kind of problem.
+        problem: the kind of problem, see :data:`Problem`.
 
     Example:
         >>> str(HubError("me/llava", "no such repository", "missing"))

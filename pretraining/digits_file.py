@@ -9,7 +9,7 @@ import numpy as np
 
 
 def main() -> None:
-    """Write the 1797 images (8 x 8, 17 grey levels) and their digits, as scikit-learn orders them."""
+    """Write the 1797 images (8 x 8, 17 grey levels) and their digits, in scikit-learn's order."""
     from sklearn.datasets import load_digits
 
     parser = argparse.ArgumentParser(description=__doc__)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def save_rounded(model: PreTrainedModel, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`.
 
-    `from_pretrained` takes its default dtype from the config. It says float32, because processors without bfloat16
+    `from_pretrained` takes its default dtype from the config, which has float32, because processors without bfloat16
     arithmetic are several times faster in float32.
     """
     model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]

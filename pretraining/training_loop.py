@@ -31,9 +31,9 @@ def train(
     """Train in place; gradients are clipped at 1.
 
     Args:
-        model: In training mode before and after.
-        losses: Step, counted from 1 -> its losses by name; their sum is minimised.
-        optimizers: With their schedules, which advance once a step.
+        model: A model in training mode, before and after.
+        losses: Function from the step, counted from 1, to its losses by name; their sum is minimised.
+        optimizers: Optimizers with their schedules, which advance once per step.
         steps: All steps.
         report: Called in evaluation mode every `REPORT_EVERY` steps and at the end.
     """

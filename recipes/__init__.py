@@ -1,4 +1,4 @@
-"""Train, evaluate, chat: the systems, their data and their metrics.
+"""Training, evaluation and chat: systems, data and metrics.
 
 The names below load on first use; each is documented where it is defined.
 """

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
         return run(own)
     except OtherProcessError as error:
-        return error.status  # The failed process prints the cause.
+        return error.status  # the failed process prints the cause
     except InlayError as error:
         show_error(f"inlay {arguments[0]}", str(error))
         return 2
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unknown(command: str) -> str:
-    """The error for a name that is no command."""
+    """The error for a name that is not a command."""
     if command in RENAMED:
         return f"{command}: this command was renamed; use `inlay {RENAMED[command]}`"
     near = get_close_matches(command, COMMANDS, n=1)
@@ -97,7 +97,7 @@ def _unknown(command: str) -> str:
 
 
 def _continues(command: str) -> str:
-    """How a stopped command goes on."""
+    """How to continue an interrupted command."""
     more = ", with --resume true if its run folder exists" if command == "train" else ""
     return f"run the same command again{more}"
 

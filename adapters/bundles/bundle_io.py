@@ -1,4 +1,4 @@
-"""Between an adapter's parts in memory and a bundle on disk: names of tensors, and strict accounting of every one."""
+"""Conversion between an adapter's parts in memory and a bundle on disk, in which every tensor is accounted for."""
 
 from __future__ import annotations
 
@@ -43,18 +43,19 @@ A = TypeVar("A", bound=AdapterParts)
 TENSORS = "adapter.safetensors"
 TOKENS, LORA = "tokens", "lora"
 SHARED = "shared"
-"""Kind of an input projector that serves one more modality, whose own name is in its config."""
+"""Kind of an input projector that is shared with another modality; its config names that modality."""
 
 
 def open_bundle(source: str | Path, **options: Any) -> Bundle:
     """Read a bundle folder, the ``bundle/`` of a run folder, or a repository on a hub.
 
     Args:
-        source: where, as :func:`inlay.hub.pull` takes it.
-        options: of :func:`inlay.hub.pull`; all but ``trusted`` are for a hub only.
+        source: an address, as for :func:`inlay.hub.pull`.
+        options: the options of :func:`inlay.hub.pull`; all except ``trusted`` apply to a hub only.
     """
     place = locate(source, options.get("revision"))
-    # A folder is not pulled first: one reading checks the very bytes that it parses, also while a writer replaces them.
+    # A folder is not pulled first: it is read once, so that the parsed bytes are the checked ones also while a writer
+    # # replaces them.
     local = isinstance(place, Path) and options.get("trusted") is None
     return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
 
@@ -81,9 +82,9 @@ def describe(
     """The manifest of an adapter.
 
     Args:
-        adapter: any.
-        dtype: of the weights on disk.
-        held: part -> its tensors as they are written; only int8 needs them.
+        adapter: the adapter.
+        dtype: the dtype of the weights on disk.
+        held: part -> its tensors as written; needed for int8 only.
         canary: the stored test input of these weights.
 
     Raises:
@@ -113,7 +114,7 @@ def describe(
 
 
 def _modules(adapter: AdapterParts) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """Name of a part -> module, and the second names of modules that serve several modalities."""
+    """Name of a part -> module, and the further names of modules that several modalities share."""
     modules, shared = _once({f"inputs.{modality}": module for modality, module in adapter.inputs.items()})
     modules |= {f"outputs.{modality}": module for modality, module in adapter.outputs.items()}
     if adapter.newline is not None:
@@ -144,12 +145,12 @@ def _once(modules: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[
 
 
 def _shared_spec(owner: str, dtype: DiskDtype) -> PartSpec:
-    """A part that is another one under a second name; it has no tensors of its own."""
+    """The entry of a part that is an alias of another one and has no tensors of its own."""
     return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=float_of(dtype))
 
 
 def _part_spec(module: Any, dtype: DiskDtype, held: Mapping[str, Tensor]) -> PartSpec:
-    """Int8 is what has at least one such matrix."""
+    """The manifest's entry of a part; its dtype is int8 if at least one of its matrices is."""
     whole = any(tensor.dtype == torch.int8 for tensor in held.values())
     return PartSpec(
         kind=module.kind,
@@ -168,7 +169,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         kind: the class of the adapter.
 
     Raises:
-        BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
+        BundleError: a part is unknown, or a tensor is missing, extra, renamed or of another shape.
     """
     manifest, tensors = bundle.manifest, dequantised(bundle.tensors)
     inputs: dict[str, nn.Module] = {}
@@ -193,7 +194,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
             module = tokens = build_rows(spec.kind, spec.config, parameters=spec.parameters)
         else:
             raise BundleError(
-                MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
+                MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or correct the manifest", field="parts"
             )
         expected |= {f"{name}.{key}" for key in module.state_dict()}
         _fill(module, name, tensors)
@@ -202,7 +203,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
     if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
         raise BundleError(MANIFEST_NAME, contradiction, field="parts")
     if extra := sorted(set(tensors) - expected):
-        raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
+        raise BundleError(TENSORS, f"tensors that belong to no part: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):
         raise BundleError(
             MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
@@ -227,7 +228,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
 
 
 def _shared_inputs(manifest: Manifest, inputs: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Modality -> the input projector that it shares with another one."""
+    """Modality -> the modality whose input projector it shares."""
     found = {}
     for name, spec in manifest.parts.items():
         floor, _, modality = name.partition(".")
@@ -246,7 +247,7 @@ def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> Non
         name = f"{part}.{key}"
         if name not in held:
             present = ", ".join(sorted(n for n in held if n.startswith(part))) or "none"
-            raise BundleError(TENSORS, f"this tensor is missing; of this part there are: {present}", field=name)
+            raise BundleError(TENSORS, f"this tensor is missing; the part has: {present}", field=name)
         if held[name].shape != slot.shape:
             shapes = f"expected shape {tuple(slot.shape)}, got {tuple(held[name].shape)}"
             raise BundleError(TENSORS, shapes, field=name)
@@ -278,7 +279,7 @@ def _lora(folder: LoraFolder, part: PartSpec) -> LoraPart:
         for name, value in part.config.items()
     }
     if differing := [name for name, value in said.items() if name not in own or own[name] != value]:
-        reason = f"{', '.join(differing)}: expected the values of lora/adapter_config.json; save the adapter anew"
+        reason = f"{', '.join(differing)}: expected the values of lora/adapter_config.json; save the adapter again"
         raise BundleError(MANIFEST_NAME, reason, field="parts.lora.config")
     try:
         config = LoraConfig(r=spec.r, alpha=spec.alpha, dropout=spec.dropout, targets=tuple(spec.targets))

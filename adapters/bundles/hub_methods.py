@@ -23,14 +23,14 @@ __all__ = ["HubMethods", "StaleCanaryWarning"]
 
 
 class StaleCanaryWarning(UserWarning):
-    """The weights have changed since the canary was recorded, so a bundle is written without one."""
+    """The weights have changed since the canary was recorded, so the bundle is written without a canary."""
 
 
 class HubMethods(AdapterParts):
-    """Parts of an adapter that can be saved, sent and loaded."""
+    """Saving, sending and loading an adapter."""
 
     def validate(self) -> None:
-        """Check that the parts agree, and that a bundle can hold every value.
+        """Check that the parts agree with each other, and that a bundle can store every value.
 
         Raises:
             AdapterError: names the field, the expected value and the given one.
@@ -44,8 +44,8 @@ class HubMethods(AdapterParts):
     def bundle(self, dtype: DiskDtype) -> Bundle:
         """The bundle of this adapter; the parameters are rounded to ``dtype`` in place.
 
-        While the adapter is attached, the canary is recorded anew. Otherwise the canary that it was loaded with is
-        kept if it belongs to these weights, and left out with a warning if it does not.
+        While the adapter is attached, the canary is recorded again. Otherwise the loaded canary is kept if it belongs
+        to these weights, and omitted with a warning if not.
         """
         if self.attached:
             core = ModelCore(self.attachment.backbone, self)
@@ -71,7 +71,7 @@ class HubMethods(AdapterParts):
         return to_bundle(self, dtype, self.canary)
 
     def round_to(self, dtype: DiskDtype) -> None:
-        """Round every parameter to the values that the disk will hold, in place; the data type in memory stays."""
+        """Round every parameter in place to a value of the dtype on disk; the dtype in memory is not changed."""
         round_module(self, dtype)
 
     def save_pretrained(
@@ -84,20 +84,20 @@ class HubMethods(AdapterParts):
         repo_id: str | None = None,
         **push_to_hub_kwargs: Any,
     ) -> Path:
-        """Write the bundle. Rounds the parameters in place: then this is the bundle.
+        """Write the bundle. The parameters are rounded in place, so that this adapter and the bundle are equal.
 
         Args:
-            save_directory: a new folder; with ``overwrite`` also one that holds a bundle.
-            dtype: of the weights on disk; ``int8`` is a quarter of float32, see :func:`inlay.adapters.quantise` for
-                whether quality is kept.
-            overwrite: replace a bundle; a reader sees the old one or the new one.
-            push_to_hub: send it to a hub afterwards; the network is touched only then.
-            repo_id: where to; the name of the folder, in the user's own namespace, if not given.
+            save_directory: a new folder, or with ``overwrite`` the folder of a bundle.
+            dtype: the dtype of the weights on disk. ``int8`` takes a quarter of the size of float32;
+                :func:`inlay.adapters.quantise` checks whether quality is kept.
+            overwrite: replace a bundle, atomically for readers.
+            push_to_hub: send the bundle to a hub afterwards; otherwise no network access takes place.
+            repo_id: the target repository; the folder's name in the user's own namespace if not given.
             push_to_hub_kwargs: other arguments of :func:`inlay.hub.push`.
 
         Raises:
             BundleError: the folder exists, the disk is full, a weight is not finite.
-            HubError: it could not be sent; it is written all the same.
+            HubError: the bundle could not be sent; the folder is written nevertheless.
         """
         target = Path(save_directory)
         self.bundle(dtype).write(target, overwrite=overwrite)
@@ -123,17 +123,17 @@ class HubMethods(AdapterParts):
         """Send the bundle to a hub, in one commit; see :func:`inlay.hub.push` for the arguments.
 
         Args:
-            repo_id: ``owner/name``; made if it is not there.
+            repo_id: ``owner/name``; created if it does not exist.
             commit_message: title of the commit.
             private: whether the repository is private.
-            token: ``None`` for the one that the user is logged in with.
+            token: ``None`` for the token of the user's login.
             branch: commit to this branch.
             create_pr: open a pull request instead.
-            tag: name the new commit.
-            overwrite: also where the repository holds another adapter.
+            tag: a tag for the new commit.
+            overwrite: send also if the repository contains another adapter.
             renew_card: replace a card that was edited by hand.
             endpoint: the hub, if not that of ``HF_ENDPOINT``.
-            dtype: of the weights in the bundle; the parameters are rounded to it in place.
+            dtype: the dtype of the weights in the bundle; the parameters are rounded to it in place.
 
         Raises:
             HubError: no access, another adapter in the repository, no network.
@@ -168,22 +168,22 @@ class HubMethods(AdapterParts):
         endpoint: str | None = None,
         trusted: str | Path | None = None,
     ) -> Self:
-        """Load a bundle, in eval mode; call ``train()`` to go on training. Nothing in the bundle is trusted.
+        """Load a bundle, in eval mode; call ``train()`` to continue training. The bundle is treated as untrusted input.
 
         Args:
             pretrained_model_name_or_path: the folder of a bundle or of a run, ``owner/name`` on a hub, or
                 ``hf://owner/name@revision``.
             revision: branch, tag or commit on the hub.
-            token: ``None`` for the one that the user is logged in with, ``False`` for none.
+            token: ``None`` for the token of the user's login, ``False`` for none.
             cache_dir: the cache, if not that of huggingface_hub.
-            force_download: fetch every file again.
-            local_files_only: use the cache alone, as with ``HF_HUB_OFFLINE``.
+            force_download: download every file again.
+            local_files_only: read the cache only, as with ``HF_HUB_OFFLINE``.
             endpoint: the hub, if not that of ``HF_ENDPOINT``.
             trusted: a PEM file; a bundle that is not signed by this key, or under this root certificate, is refused.
 
         Raises:
-            HubError: it cannot be fetched; says why.
-            SignatureError: it is not signed as ``trusted`` asks for.
+            HubError: it cannot be downloaded; gives the reason.
+            SignatureError: it has no signature that ``trusted`` verifies.
             BundleError: names the file, the field and the problem.
         """
         bundle = open_bundle(

@@ -1,4 +1,4 @@
-"""Rounding an adapter to int8 behind a gate: where the held-out loss rises too much, nothing is changed.
+"""Rounding an adapter to int8, undone if the held-out loss rises too much.
 
 int8 rounds each weight to 1/127 of the largest weight of its row. Whether a projector keeps its quality is measured,
 not assumed.
@@ -28,13 +28,13 @@ class Int8Loss:
     """Held-out loss before and after rounding to int8."""
 
     before: float
-    """Held-out loss per token with the weights as they were."""
+    """Held-out loss per token before rounding."""
     after: float
-    """The same with the weights in int8."""
+    """Held-out loss per token with the weights in int8."""
 
     @property
     def rise(self) -> float:
-        """Share by which the loss rose; below 0 where it fell."""
+        """Relative rise of the loss; negative if it fell."""
         return self.after / self.before - 1
 
     def __str__(self) -> str:
@@ -42,11 +42,11 @@ class Int8Loss:
 
 
 class QuantiseError(InlayError):
-    """An adapter loses too much by int8, or the loss cannot be measured.
+    """The held-out loss of an adapter rises too much with int8, or cannot be measured.
 
     Args:
-        text: why.
-        found: the figures, where it was measured.
+        text: the reason.
+        found: both losses, if they were measured.
     """
 
     def __init__(self, text: str, found: Int8Loss | None = None) -> None:
@@ -58,19 +58,20 @@ def quantise(model: ModelCore[Any], batches: Iterable[Batch], *, limit: float = 
     """Round the attached adapter to int8, in place; ``adapter.save_pretrained(folder, dtype="int8")`` then writes it.
 
     Args:
-        model: attached; its weights are compared as they are now, so round to bfloat16 first if that is the rival.
-        batches: held-out conversations with their answers, gone through twice.
-        limit: how much the loss may rise, as a share.
+        model: an attached model. Its present weights are the baseline, so round them to bfloat16 first to compare int8
+            with bfloat16.
+        batches: held-out conversations with their answers; iterated over twice.
+        limit: allowed relative rise of the loss.
 
     Raises:
-        QuantiseError: it rises by more (the text holds the figures; no weight has changed), no matrix of
-            this adapter gains, or nothing in the batches is labelled.
+        QuantiseError: the loss rises by more (the text has the figures; the weights are restored), no matrix of this
+            adapter becomes smaller, or no token of the batches is labelled.
     """
     adapter = model.adapter
     if not int8_matrices(adapter):
         raise QuantiseError(f"adapter {adapter.name!r} has no matrix that int8 makes smaller; keep bfloat16")
     if limit < 0:
-        raise QuantiseError(f"limit: expected a share from 0 on, such as {LIMIT}, got {limit}")
+        raise QuantiseError(f"limit: expected a relative rise of at least 0, such as {LIMIT}, got {limit}")
     before = held_out_loss(model, batches)
     kept = [(parameter, parameter.detach().clone()) for parameter in adapter.parameters()]
     try:
@@ -105,7 +106,7 @@ def held_out_loss(model: ModelCore[Any], batches: Iterable[Batch]) -> float:
                 count += len(output.targets)
     if not count:
         raise QuantiseError(
-            "expected held-out conversations with answers to measure the loss on, got none (batches are gone through "
+            "expected held-out conversations with answers to measure the loss on, got none (they are iterated over "
             "twice: give a list, not a generator)"
         )
     return total / count

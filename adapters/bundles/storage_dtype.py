@@ -1,8 +1,8 @@
 """Data types of an adapter on disk: bfloat16 or float32 for everything, or int8 for large matrices.
 
 With int8, the matrices of a projector's linears, embeddings and convolutions are stored as int8 with a scale per row
-(:mod:`inlay.hub.format.int8`). Norms, biases, query tokens and token rows are small and sensitive, and stay bfloat16.
-So does LoRA, whose folder is read by PEFT, which has no int8.
+(:mod:`inlay.hub.format.int8`). Norms, biases, query tokens and token rows are small and sensitive to rounding, and
+are stored in bfloat16. So is LoRA, because PEFT, which reads its folder too, does not support int8.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def int8_matrices(module: nn.Module) -> frozenset[str]:
 
 @torch.no_grad()
 def round_module(module: nn.Module, dtype: DiskDtype) -> None:
-    """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
+    """Round every parameter in place to a value of the dtype on disk; the dtype in memory is not changed."""
     kind, matrices = getattr(torch, float_of(dtype)), int8_matrices(module) if dtype == "int8" else ()
     for name, parameter in module.named_parameters():
         if name in matrices:
@@ -53,7 +53,7 @@ def round_module(module: nn.Module, dtype: DiskDtype) -> None:
 
 
 def on_disk(module: nn.Module, dtype: DiskDtype) -> dict[str, Tensor]:
-    """The tensors of a part as they are written, on the CPU; int8 matrices with their scales beside them."""
+    """The tensors of a part as written, on the CPU; int8 matrices together with their scales."""
     kind, matrices = getattr(torch, float_of(dtype)), int8_matrices(module) if dtype == "int8" else ()
     held: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():

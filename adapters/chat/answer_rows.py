@@ -1,6 +1,6 @@
-"""Token ids of an answer behind their prompt, as rows for log-probabilities and losses.
+"""Sampled answers appended to their prompts, as rows for log-probabilities and losses.
 
-The ids stay as they were drawn: the text of an answer, tokenised again, can give other ids.
+The rows use the sampled ids, because the text of an answer, tokenised again, can give other ids.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["answer_row"]
 
 
 def answer_row(prompt: Encoded, ids: Sequence[int], *, encoder_decoder: bool = False) -> Encoded:
-    """One answer behind its prompt; every token of the answer is labelled, and nothing else.
+    """Append an answer to its prompt; the tokens of the answer alone are labelled.
 
     Args:
-        prompt: encoded for generation.
-        ids: new ids, the end included.
-        encoder_decoder: whether the language model reads the answer in its decoder.
+        prompt: a conversation encoded for generation.
+        ids: the new ids, including the end of the answer.
+        encoder_decoder: whether the language model is an encoder-decoder, whose decoder reads the answer.
 
     Example:
         >>> prompt = Encoded(torch.tensor([1, 2]), torch.tensor([IGNORE, IGNORE]), torch.tensor([False, False]), ())

@@ -1,4 +1,4 @@
-"""KV-cache reuse: a second question about a picture does not run the picture again.
+"""KV-cache reuse: a second question about a picture does not compute the picture's positions again.
 
 In a causal model the keys and values of a position depend on the positions up to it and on the weights. So the KV cache
 of a conversation is stored after its answer, and the next call reuses the longest common prefix: equal tokens, and
@@ -36,10 +36,10 @@ from inlay.hub.errors import InlayError
 __all__ = ["MAX_BYTES", "PrefixCache", "prefix_cache"]
 
 MAX_BYTES = 512 << 20
-"""Bytes of keys and values that are kept; 7B with 32 heads takes half a megabyte a position in bfloat16."""
+"""Default limit in bytes; a 7B model with 32 heads takes half a megabyte per position in bfloat16."""
 
 Key: TypeAlias = tuple[object, ...]
-"""One entry a position: the id of a token, or the identity of one feature of a medium."""
+"""One entry per position: the id of a token, or the identity of one feature of a medium."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,19 @@ class _Kept:
 
 
 def prefix_cache(mib: int) -> PrefixCache | None:
-    """A cache of so many MiB; none for 0."""
+    """A cache of this size in MiB; None for 0."""
     return PrefixCache(mib << 20) if mib else None
 
 
 class PrefixCache:
-    """Keys and values of conversations, the latest last, bounded in bytes.
+    """Keys and values of conversations, the latest last, with a limit in bytes.
 
     Args:
-        max_bytes: of all keys and values; the oldest go first, and a conversation that alone is larger is not kept.
+        max_bytes: limit on the bytes of all keys and values. The oldest are removed first; a conversation that is
+            larger than the limit is not stored.
 
     Raises:
-        InlayError: a bound below one byte.
+        InlayError: the limit is below one byte.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -73,11 +74,11 @@ class PrefixCache:
             raise InlayError(f"max_bytes: expected a number of bytes from 1 on, got {max_bytes}")
         self.max_bytes = max_bytes
         self.reused = 0
-        """Positions of the last conversation whose keys and values were reused."""
+        """Number of positions of the last conversation whose keys and values were reused."""
         self._kept: list[_Kept] = []
         self._weights: tuple[object, ...] = ()
         self._owners: tuple[weakref.ref[object], ...] = ()
-        """The attachment and the adapter; an address alone may belong to another adapter later."""
+        """The attachment and the adapter, as objects: an ``id`` could be that of another adapter later."""
 
     @property
     def bytes(self) -> int:
@@ -91,8 +92,9 @@ class PrefixCache:
     def takes(self, core: ModelCore[Any], rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
         """Whether a call can reuse a stored prefix.
 
-        It is one conversation without beams; the LLM is causal and keeps all its keys; the adapter is not in training,
-        whose dropout differs each time, and has no signal tokens, whose states need the whole conversation again.
+        It can for one conversation without beams, if the LLM is causal and keeps all its keys, and if the adapter is in
+                eval mode (dropout differs in each call) and has no signal tokens (their states need the whole
+                conversation).
         """
         llm = core.backbone.llm
         config = llm.model.generation_config
@@ -112,10 +114,10 @@ class PrefixCache:
         """Answer one conversation; see :meth:`inlay.adapters.model.MultimodalModel.write`.
 
         Args:
-            core: one that :meth:`takes` accepts.
+            core: a model for which :meth:`takes` is True.
             row: the conversation.
-            layout: whose geometry and turn end to use.
-            options: of transformers' ``generate``.
+            layout: the layout whose geometry and turn end are used.
+            options: the options of transformers' ``generate``.
         """
         weights, owners = _weights(core.adapter), (core.attachment, core.adapter)
         if weights != self._weights or tuple(owner() for owner in self._owners) != owners:
@@ -123,7 +125,7 @@ class PrefixCache:
             self._weights, self._owners = weights, tuple(weakref.ref(owner) for owner in owners)
         key, starts = _key(row, layout)
         found, cut = self._longest(key[:-1])  # the last position is always computed: its logits give the next token
-        # A medium is projected as a whole, so one that is cut is computed again.
+        # A medium is projected as a whole, so a medium that the prefix cuts is computed again.
         cut = next((start for start, stop in starts if start < cut < stop), cut)
         cache = DynamicCache(config=core.backbone.llm.model.config)
         if found is not None and cut:
@@ -131,7 +133,7 @@ class PrefixCache:
                 cache.update(keys[..., :cut, :], values[..., :cut, :], index)
         tail = core.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(core.backbone.device)
         behind = core.embeddings(tail)
-        # transformers uses only the shape of the embeddings in front of the cache.
+        # transformers uses only the shape of the embeddings that the cache covers.
         embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
         mask = tail.mask.new_ones(1, len(key))
         self.reused = cut
@@ -146,7 +148,7 @@ class PrefixCache:
         return (self._kept[lengths.index(longest)], longest) if longest else (None, 0)
 
     def _keep(self, key: Key, cache: DynamicCache) -> None:
-        """Store a cache, in the place of caches that are prefixes of it."""
+        """Store a cache and remove those that are prefixes of it."""
         layers: list[tuple[Tensor, Tensor]] = []
         for layer in cache.layers:
             if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
@@ -164,7 +166,7 @@ def _same(pair: tuple[object, object]) -> bool:
 
 
 def _weights(adapter: AdapterParts) -> tuple[object, ...]:
-    """Differs for another adapter and after each write to its weights; inference tensors do not count their writes."""
+    """A key that changes with the adapter and with each write to its weights; inference tensors count no writes."""
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
 
 
@@ -186,7 +188,7 @@ def _key(row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
 
 
 def _behind(row: Encoded, cut: int, spans: Sequence[tuple[int, int]]) -> Encoded:
-    """The part of a conversation that begins at a position."""
+    """The rest of a conversation from a position on."""
     left = [start >= cut for start, _ in spans]
     media: list[MediaPart] = [part for part, keep in zip(row.media, left, strict=True) if keep]
     prompts = {

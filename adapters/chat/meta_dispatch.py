@@ -31,12 +31,12 @@ def dispatch(
     backbone: Backbone,
     media: Mapping[Modality, Mapping[str, Any]],
 ) -> list[Reply]:
-    """New ids of each conversation as replies.
+    """Turn the new ids of each conversation into replies.
 
     Args:
-        written: new tokens of each row.
-        layout: whose answers are meta responses.
-        backbone: with the generators; missing ones are named in the reply.
+        written: the new token ids of each row.
+        layout: a layout whose answers are meta responses.
+        backbone: the backbone with the generators; a reply names those that are missing.
         media: how each modality is generated, see :meth:`inlay.adapters.generators.Generator.generate`.
     """
     read = [layout.read(spelled(row, backbone.llm)) for row in written.rows]
@@ -56,7 +56,7 @@ def dispatch(
 
 
 def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
-    """Ids as text in which flags stand as they are written, and no other special token does."""
+    """Decode ids to text, keeping the flags and no other special token."""
     known = dict(zip(llm.tokenizer.convert_tokens_to_ids(list(FLAGS.values())), FLAGS.values(), strict=True))
     text = ""
     for flag, run in groupby(ids, key=known.get):

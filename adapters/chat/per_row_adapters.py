@@ -32,7 +32,7 @@ __all__ = ["answer_mixed", "embed_mixed", "embed_rows", "generate_mixed", "with_
 def answer_mixed(
     core: ModelCore[Any], conversations: Sequence[Sequence[Message]], adapters: Sequence[AdapterParts], **options: Any
 ) -> list[str]:
-    """Texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
+    """The answers as texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
     llm = core.backbone.llm
     if not conversations and not adapters:
         return []
@@ -57,26 +57,26 @@ def generate_mixed(
     """New token ids of each conversation.
 
     Args:
-        core: with one of the adapters attached, or any other whose LoRA changes all that theirs change.
+        core: a model with one of the adapters attached, or with another one whose LoRA has all their target modules.
         conversations: each ends with the user's turn.
-        adapters: one a conversation; the same may come again.
-        layout: for all of them, instead of each adapter's own.
-        features: gives the frozen features of a medium, if they are cached.
-        names: of the conversations, for errors.
-        options: of transformers' ``generate``.
+        adapters: one per conversation; an adapter may occur several times.
+        layout: one layout for all conversations, instead of each adapter's own.
+        features: function from a medium to its frozen features, if they are cached.
+        names: the names of the conversations, for errors.
+        options: the options of transformers' ``generate``.
 
     Raises:
-        AttachError: not one adapter a conversation, one with token rows, one that is attached elsewhere, or layouts
-            with different turn ends.
-        IncompatibleBackbone: one does not fit.
-        LoraError: one changes what the attached adapter does not.
+        AttachError: the numbers of adapters and conversations differ, an adapter has token rows or is attached to
+            another backbone, or the layouts have different turn ends.
+        IncompatibleBackbone: an adapter does not fit.
+        LoraError: an adapter has LoRA on a module where the attached one has none.
     """
     ends = {core.turn_end(layout or adapter.layout) for adapter in adapters}
     if len(ends) > 1:
         names = ", ".join(sorted({(layout or adapter.layout).template for adapter in adapters}))
         raise AttachError(
             "one batch for several adapters: expected layouts whose answers end in the same tokens and stop texts, got "
-            f"templates {names} with different ends; answer their conversations apart, or give layout="
+            f"templates {names} with different ends; answer their conversations separately, or give layout="
         )
     with core.held():
         embeddings, mask = embed_mixed(core, conversations, adapters, layout=layout, features=features, names=names)
@@ -117,7 +117,7 @@ def embed_rows(
     layout: Layout | None = None,
     features: Callable[[MediaPart], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`embed_mixed`, of conversations that are encoded by ``core.with_adapter(adapter)``."""
+    """:func:`embed_mixed` for conversations that ``core.with_adapter(adapter)`` has encoded already."""
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     for adapter, places in _by_adapter(adapters).items():
         own = core.with_adapter(adapter)
@@ -131,7 +131,7 @@ def embed_rows(
 
 
 def with_lora_of(core: ModelCore[Any], adapters: Sequence[AdapterParts]) -> AbstractContextManager[None]:
-    """While this lasts, row ``i`` of every batch has the LoRA of the ``i``-th adapter."""
+    """A context in which row ``i`` of every batch uses the LoRA of the ``i``-th adapter."""
     _check(core, adapters, len(adapters))
     attached = core.adapter.lora
     loras = [adapter.lora for adapter in adapters]
@@ -153,7 +153,7 @@ def _check(core: ModelCore[Any], adapters: Sequence[AdapterParts], count: int) -
         if adapter.tokens is not None:
             raise AttachError(
                 f"adapter {adapter.name!r} has token rows, which apply to a whole batch; answer "
-                "its conversations apart, after model.swap"
+                "its conversations separately, after model.swap"
             )
         if adapter is not core.adapter:
             admit_row(adapter, core.backbone)

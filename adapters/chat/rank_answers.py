@@ -1,7 +1,6 @@
 """Choosing among given answers by likelihood, as BLIP-2 and InstructBLIP do for questions with a closed set of answers.
 
-The score of an answer is the mean log-probability of its tokens, its end included: without the division a long answer
-would lose against a short one merely for being long.
+The score of an answer is the mean log-probability of its tokens, its end included. A sum would favour short answers.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Ranked:
 
     text: str
     score: float
-    """Mean log-probability a token; 0 is certainty."""
+    """Mean log-probability per token, at most 0."""
 
 
 def rank_answers(
@@ -41,19 +40,20 @@ def rank_answers(
     features: Callable[[MediaPart], Tensor] | None = None,
     batch_size: int = 32,
 ) -> list[list[Ranked]]:
-    """For each conversation the candidates, the likeliest first; equal scores keep the order that was given.
+    """Sort the candidates of each conversation, the likeliest first; equal scores keep the given order.
 
     Args:
         model: an attached model.
         conversations: each ends with the user's turn.
         candidates: answers for all of them, or one list for each.
-        layout: another than the adapter's.
-        features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached.
+        layout: replaces the adapter's layout.
+        features: function from a medium to its frozen features ``[tokens, width]``, if they are cached.
         batch_size: pairs of conversation and candidate in one forward pass; every medium in it is encoded once.
 
     Raises:
-        LayoutError: no candidates, an empty one, not one list a conversation, or a batch size below 1.
-        AttachError: the adapter is not attached any more.
+        LayoutError: no candidates, an empty one, a number of lists that differs from that of the conversations, or a
+            batch size below 1.
+        AttachError: the adapter is no longer attached.
     """
     if batch_size < 1:
         raise LayoutError(f"batch_size: expected a whole number from 1 on, got {batch_size}")
@@ -63,7 +63,7 @@ def rank_answers(
         for conversation, texts in zip(conversations, choices, strict=True)
         for text in texts
     ]
-    with model.held():  # all scores are of one adapter, also where another thread swaps
+    with model.held():  # so that another thread cannot swap adapters between two batches
         chosen = layout or model.adapter.layout
         scores = [score for group in _groups(pairs, batch_size) for score in _scores(model, group, chosen, features)]
     rest = iter(scores)
@@ -92,7 +92,7 @@ def log_likelihood(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
 
 
 def _choices(candidates: Sequence[str] | Sequence[Sequence[str]], conversations: int) -> list[list[str]]:
-    if isinstance(candidates, str):  # a sequence of letters
+    if isinstance(candidates, str):  # would be taken as a list of letters
         raise LayoutError(f"candidates: expected a list of answers, got the text {candidates!r}")
     if all(isinstance(item, str) for item in candidates):
         choices = [[str(item) for item in candidates]] * conversations
@@ -130,7 +130,7 @@ def _scores(
 
 
 def _features(model: ModelCore[Any], rows: Sequence[Encoded], layout: Layout) -> Callable[[MediaPart], Tensor]:
-    """Frozen features of every medium, each encoded once however many candidates ask for it."""
+    """Frozen features of every medium, each encoded once for all candidates."""
     placed = {id(part): (part, grid) for row in rows for part, grid in zip(row.media, row.grids, strict=True)}
     tilers = model.tilers(layout)
     held: dict[int, Tensor] = {}

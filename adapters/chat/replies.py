@@ -1,4 +1,4 @@
-"""From conversations to replies in one batch: lay out, generate, read the new tokens once more, make media."""
+"""Replies to a batch of conversations: lay out, generate, compute signal states of the new tokens, generate media."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["check_media_options", "encode_all", "replies", "replies_of"]
 def encode_all(
     core: ModelCore[Any], conversations: Sequence[Sequence[Message]], layout: Layout, names: Sequence[str]
 ) -> list[Encoded]:
-    """Every conversation as ids, ending where the answer begins."""
+    """Encode every conversation up to the point where the answer begins."""
     labels = list(names) or [""] * len(conversations)
     if len(labels) != len(conversations):
         raise LayoutError(f"names: expected one for each of {len(conversations)} conversations, got {len(labels)}")
@@ -58,7 +58,7 @@ def replies(
     """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
     adapter, backbone = core.adapter, core.backbone
     check_media_options(media or {}, backbone)
-    options["num_return_sequences"] = count = options.get("num_return_sequences") or 1  # not the generation config's
+    options["num_return_sequences"] = count = options.get("num_return_sequences") or 1  # not the config's value
     if count != 1:
         raise ReplyError(
             f"num_return_sequences: expected 1, since a conversation has one reply, got {count}; give the conversation "
@@ -91,15 +91,15 @@ def replies_of(
     media: Mapping[Modality, Mapping[str, Any]],
     stop: Sequence[str] = (),
 ) -> list[Reply]:
-    """Replies from generated tokens, with the media that they ask for.
+    """Build replies from generated tokens, with the media that they request.
 
     Args:
-        core: with the adapter that wrote them.
-        written: new tokens of each row.
-        prompt: embeddings ``[B, T, width]`` and mask ``[B, T]`` of the rows; None where an answer can ask for none.
-        layout: of the answers.
+        core: a model with the adapter that generated them.
+        written: the new token ids of each row.
+        prompt: embeddings ``[B, T, width]`` and mask ``[B, T]`` of the rows; None if answers cannot request media.
+        layout: the layout of the answers.
         media: how each modality is generated, see :meth:`inlay.adapters.model.MultimodalModel.replies`.
-        stop: texts that end an answer, beside those of the layout.
+        stop: texts that end an answer, in addition to those of the layout.
     """
     adapter, backbone = core.adapter, core.backbone
     llm, signals = backbone.llm, adapter.signals
@@ -121,7 +121,7 @@ def check_media_options(media: Mapping[Modality, Mapping[str, Any]], backbone: B
 
     Args:
         media: modality -> options of its generator's ``generate``.
-        backbone: whose generators; options for a generator that it lacks are not checked.
+        backbone: the backbone with the generators; options for a generator that it lacks are not checked.
 
     Raises:
         GeneratorError: an unknown modality, or an option that its generator does not have.
@@ -140,7 +140,7 @@ def check_media_options(media: Mapping[Modality, Mapping[str, Any]], backbone: B
 
 
 def _why_missing(modality: Modality, adapter: AdapterParts, backbone: Backbone) -> str | None:
-    """Why media of a modality cannot be made; None if they can."""
+    """The reason why media of a modality cannot be generated; None if they can."""
     if modality not in adapter.outputs:
         return f"{modality}: this adapter has signal tokens and no output projector for it"
     try:

@@ -1,4 +1,4 @@
-"""Replies: the text and media of an answer, in the order in which the model wrote them."""
+"""Replies: the text and media of an answer, in the order of the answer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from inlay.hub.errors import InlayError
 __all__ = ["FinishReason", "Reply", "ReplyError", "Run", "assemble", "finish_reason", "read"]
 
 Run: TypeAlias = TextPart | Modality
-"""A piece of an answer: words, or a medium that it asks for."""
+"""A piece of an answer: text, or the modality of a requested medium."""
 FinishReason: TypeAlias = Literal["stop", "length", "media"]
 
 
 class ReplyError(InlayError):
-    """An answer cannot be given in the way that was asked for."""
+    """The requested kind of answer is not possible with these arguments."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Reply:
     text: str
     """All words of the answer."""
     media: tuple[Any, ...] = ()
-    """Images (PIL), sounds and clips that the model made."""
+    """Generated images (PIL), sounds and clips."""
     tokens: int = 0
     """Generated tokens."""
     parts: tuple[Part, ...] = ()
-    """Words and media in the order of the answer; as the content of an assistant's turn they continue a conversation.
-    A medium that could not be made has no source."""
+    """Text and media in the order of the answer, usable as the content of an assistant's turn to continue the
+        conversation. A medium that could not be generated has no source."""
     missing: tuple[str, ...] = ()
-    """For each modality that the answer asks for and that could not be made: the reason."""
+    """Modality -> the reason why a requested medium could not be generated."""
     finish_reason: FinishReason = "stop"
-    """``stop``: the model ended its turn; ``media``: it ended its turn, and the answer asks for media; ``length``: the
-    answer was cut off at ``max_new_tokens``, or at the end of the context."""
+    """``stop``: the model ended its turn; ``media``: it ended its turn, and the answer requests media; ``length``: the
+        answer was cut off at ``max_new_tokens``, or at the end of the context."""
 
 
 def finish_reason(ended: Ended, asks_for_media: bool) -> FinishReason:
@@ -53,7 +53,7 @@ def finish_reason(ended: Ended, asks_for_media: bool) -> FinishReason:
 
 
 def read(ids: Sequence[int], llm: LanguageModel, layout: Layout, signals: Signals, stop: Sequence[str]) -> list[Run]:
-    """A row of new tokens as words and modalities, up to a stop text; words are stripped, none is empty."""
+    """Split a row of new tokens, up to a stop text, into texts and modalities; texts are stripped and not empty."""
     found: list[Run] = []
     for run in split(ids, signals):
         if not isinstance(run, list):
@@ -71,14 +71,14 @@ def assemble(
     tokens: Sequence[int],
     ended: Sequence[Ended],
 ) -> list[Reply]:
-    """Replies from words, modalities and made media.
+    """Build replies from texts, modalities and generated media.
 
     Args:
-        rows: of :func:`read`, one for each reply.
-        made: the media of each modality in reading order over all rows; without modalities that could not be made.
-        missing: modality -> why it could not be made.
-        tokens: generated tokens of each row.
-        ended: why generation of each row ended.
+        rows: results of :func:`read`, one for each reply.
+        made: the media of each modality in reading order over all rows; without modalities that could not be generated.
+        missing: modality -> the reason why it could not be generated.
+        tokens: number of generated tokens of each row.
+        ended: the reason why generation of each row ended.
     """
     supplies = {modality: iter(media) for modality, media in made.items()}
     return [

@@ -1,7 +1,7 @@
-"""Groups of sampled answers: several answers to each question, drawn by the model itself.
+"""Groups of sampled answers: several answers of the model to each question.
 
 They are ranked into preference pairs (``inlay pairs``), or scored by rewards in GRPO. The prompt of a question with its
-media is encoded and read once, whatever the number of its answers.
+media is encoded and computed once for all answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from inlay.adapters.llm_parts.signal_grammar import SignalGrammar
 __all__ = ["Group", "sample_groups", "unsampled_tokens"]
 
 _MEDIA = re.compile(r"image|video|audio|vision|sound|speech", re.IGNORECASE)
-"""In the texts of added tokens that stand for media, such as ``<image>`` and ``<|vision_start|>``."""
+"""Matches the texts of added tokens that stand for media, such as ``<image>`` and ``<|vision_start|>``."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Group:
     texts: tuple[str, ...]
     """The answers, as in :meth:`inlay.adapters.model.MultimodalModel.answer`."""
     ids: tuple[tuple[int, ...], ...]
-    """The new tokens of each answer, its end included."""
+    """The new token ids of each answer, including its end."""
     finish_reasons: tuple[FinishReason, ...]
     """``length``: the answer was cut off."""
     log_probs: tuple[Tensor, ...]
@@ -50,10 +50,10 @@ class Group:
     prompt: Encoded
     """The question, encoded for generation."""
     encoder_decoder: bool = False
-    """Whether the language model reads answers in its decoder."""
+    """Whether the language model is an encoder-decoder, whose decoder reads the answers."""
 
     def rows(self) -> list[Encoded]:
-        """Each answer behind the prompt, labelled, for :meth:`ModelCore.collate` and :meth:`ModelCore.log_probs`."""
+        """The prompt with each answer, labelled, for :meth:`ModelCore.collate` and :meth:`ModelCore.log_probs`."""
         return [answer_row(self.prompt, ids, encoder_decoder=self.encoder_decoder) for ids in self.ids]
 
 
@@ -77,10 +77,10 @@ def sample_groups(
 ) -> list[Group]:
     """Sample ``k`` answers to each question, without dropout and gradients.
 
-    An answer depends on the seed, the number of its question and its place in the group, and not on the batch: other
-    batches and other devices change it only where rounding changes a score at the border between two tokens. Global
-    random numbers are not used. Penalties of the generation config are not applied: answers are drawn from the model's
-    own distribution.
+    An answer depends on the seed, the number of its question and its place in the group, and not on the batch: another
+        batch or device changes it only where rounding moves a random number across the border between two tokens. The
+        global random generators are not used. Penalties of the generation config are not applied: answers are drawn
+        from the model's own distribution.
 
     Special tokens, tokens that stand for media and ids without a token are never drawn, except the ends of an answer
     and tokens of the adapter that are no signal tokens.
@@ -91,22 +91,22 @@ def sample_groups(
     Args:
         model: an attached model.
         conversations: each ends with the user's turn.
-        k: answers a question.
-        temperature: 0 takes the most likely token, so that the answers of a group are equal.
+        k: answers per question.
+        temperature: divides the scores; with 0 the most likely token is taken, so all answers of a group are equal.
         top_p: draw from the smallest set of tokens with this share of the probability.
-        top_k: draw from this many tokens.
-        max_new_tokens: of an answer.
-        seed: of all answers, 0 or more.
+        top_k: draw from this many of the most likely tokens.
+        max_new_tokens: limit on the tokens of an answer.
+        seed: the seed of all answers, 0 or more.
         numbers: the number of each question, for parts of a larger list; its place in ``conversations`` if not given.
-        features: gives the frozen features of a medium, if they are cached.
-        layout: another than the adapter's.
-        names: of the conversations, for errors.
+        features: function from a medium to its frozen features, if they are cached.
+        layout: replaces the adapter's layout.
+        names: the names of the conversations, for errors.
         batch_size: questions in one batch, which holds ``k`` answers to each.
-        media: allow whole groups of signal tokens, where the adapter makes media; none is generated.
-        plain: read each prompt ``k`` times, as transformers does.
+        media: allow complete groups of signal tokens, if the adapter generates media; the media are not generated.
+        plain: use transformers' ``generate``, which computes each prompt ``k`` times.
 
     Returns:
-        One group a conversation.
+        One group per conversation.
 
     Raises:
         ReplyError: a number out of range.
@@ -158,7 +158,7 @@ def unsampled_tokens(model: ModelCore[Any], ends: Iterable[int] = (), *, media: 
 
 
 def _head_width(model: ModelCore[Any]) -> int:
-    """Scores of the language model, some of which may belong to no token."""
+    """Number of scores of the language model, some of which may belong to no token."""
     llm = model.backbone.llm
     return max(
         int(llm.model.config.get_text_config(decoder=True).vocab_size),
@@ -188,7 +188,7 @@ class _Task:
     def groups(self, rows: Sequence[Encoded], batch: Batch, numbers: Sequence[int]) -> list[Group]:
         """The answers to the questions of one batch."""
         model, llm = self.model, self.model.backbone.llm
-        count = self.k if self.policy.temperature else 1  # equal answers are drawn once
+        count = self.k if self.policy.temperature else 1  # at temperature 0 all answers are equal, so one is drawn
         end = model.turn_end(self.layout)
         every = {*llm.stop_ids, *end.ids, *single_tokens(llm.tokenizer, end.texts)}
         texts = StopText(llm.tokenizer, end.texts) if end.texts else None
@@ -238,7 +238,7 @@ class _Task:
         )
 
     def _plain(self, embeddings: Tensor, mask: Tensor, policy: PolicyProcessor, count: int, limit: int) -> Drawn:
-        """The same with transformers' ``generate``; an encoder-decoder's encoder reads each prompt once."""
+        """Answers by transformers' ``generate``; the encoder of an encoder-decoder reads each prompt once."""
         end = self.model.turn_end(self.layout)
         options: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_beams": 1}
         with torch.random.fork_rng([embeddings.device] if embeddings.is_cuda else []):

@@ -25,22 +25,22 @@ def text_stream(
     rows: int,
     options: Mapping[str, Any],
 ) -> TextStream:
-    """A stream for a call of transformers' ``generate`` with these options.
+    """Create a streamer for a call of transformers' ``generate`` with these options.
 
     Args:
         llm: with the adapter attached.
-        layout: of the answer.
+        layout: the layout of the answer.
         stop: texts that end the answer.
         on_text: called with every new piece of text.
-        rows: conversations of the call.
-        options: of the call.
+        rows: number of conversations in the call.
+        options: the options of the call.
 
     Raises:
-        ReplyError: several conversations, or beams, of which none is the answer before the end.
+        ReplyError: several conversations, or beam search, which chooses the answer only at the end.
     """
     if rows != 1 or int(options.get("num_beams") or 1) != 1:
         raise ReplyError(
-            f"words can be streamed of one conversation without beams, got {rows} conversations and num_beams="
+            f"on_text: expected one conversation without beam search, got {rows} conversations and num_beams="
             f"{options.get('num_beams') or 1}; leave on_text out"
         )
     return (MetaStream if layout.meta else TextStream)(llm, layout, stop, on_text)
@@ -51,7 +51,7 @@ class TextStream(BaseStreamer):
 
     Args:
         llm: with the adapter attached.
-        layout: of the answer.
+        layout: the layout of the answer.
         stop: texts that end the answer.
         on_text: called with every new piece of text.
     """
@@ -61,18 +61,18 @@ class TextStream(BaseStreamer):
         self.ids: list[int] = []
         self.sent = ""
         self.raised: Exception | None = None
-        """The exception of ``on_text``, which the caller gets unchanged."""
+        """The exception that ``on_text`` raised; it is passed on to the caller unchanged."""
 
     def put(self, value: Tensor) -> None:
-        """Take new ids: first the prompt, which is empty for a model that is given embeddings, then one at a time."""
+        """Receive new ids: first the prompt (empty, since the model is given embeddings), then one id at a time."""
         self.ids += value.flatten().tolist()
         text = self.text()
-        # Half a character, and text that may be the beginning of a stop text, wait for the next ids.
+        # An incomplete character, or a possible beginning of a stop text, is held back until the next ids.
         held = max((n for mark in self.stop for n in range(1, len(mark)) if text.endswith(mark[:n])), default=0)
         self._send(text[: len(text) - held].removesuffix("\ufffd"))
 
     def end(self) -> None:
-        """The answer is complete."""
+        """Pass on the rest: the answer is complete."""
         self._send(self.text(whole=True))
 
     def text(self, *, whole: bool = False) -> str:
@@ -94,11 +94,11 @@ class TextStream(BaseStreamer):
 
 
 class MetaStream(TextStream):
-    """The text of a meta response: its prompt, where that is text and not only a caption for a generator.
+    """Streams the prompt of a meta response, if it is also an answer in words and not only a caption for a generator.
 
     Before ``Prompt:``, the generated text may still be flags and labels, so nothing is passed on; an answer without a
-    prompt is passed on at its end. If media are named behind the prompt, the text was passed on too early, and the
-    reply is what counts.
+    prompt is passed on at its end. If media are named after the prompt, text was passed on that is not in the reply;
+        the reply is authoritative.
     """
 
     def text(self, *, whole: bool = False) -> str:

@@ -27,21 +27,21 @@ __all__ = ["CanaryError", "drift", "gradient", "pattern", "record", "sweep", "ve
 
 Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
 Condition: TypeAlias = Callable[[Sequence[Message]], Mapping[Modality, Tensor]]
-"""Conditioning ``[1, tokens, width]`` of the media that the assistant makes in a conversation."""
+"""Conditioning ``[1, tokens, width]`` of the media in the assistant's turns of a conversation."""
 
 PROMPT = "What is shown?"
 PROBES = 16
 """Logits stored."""
 HALF_PRECISION = 10.0
-"""Factor on the tolerance where the backbone computes in 16 bit."""
+"""Factor on the tolerance if the backbone computes in 16 bit."""
 
 
 WIDE = 0.05
-"""Above this share of the logits' spread a stored tolerance is one of 16 bit."""
+"""A stored tolerance above this share of the logits' spread was recorded in 16 bit."""
 
 
 class CanaryError(InlayError):
-    """The attached model gives other numbers than the bundle stores."""
+    """The attached model gives other logits than those stored in the bundle."""
 
 
 def gradient(size: int = 64) -> Image.Image:
@@ -103,11 +103,11 @@ PATTERNS: Mapping[str, tuple[str, Callable[..., Any]]] = {
 
 
 def pattern(modality: str, port: PortSpec | None) -> Any:
-    """The medium that a modality's pattern is for an encoder.
+    """The pattern of a modality as a medium for an encoder.
 
     Args:
         modality: a key of :data:`PATTERNS`.
-        port: of the encoder; features have its sizes.
+        port: the port of the encoder, which gives the sizes of features.
     """
     make = PATTERNS[modality][1]
     return make(port.tokens, port.width) if modality == "features" and port is not None else make()
@@ -124,20 +124,21 @@ def record(
     """Run the canary and store its answer; the tolerance is 2 % of the logits' spread, and 20 % in 16 bit.
 
     Args:
-        forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
-        modalities: input modalities beside text.
-        condition: such as :meth:`MultimodalModel.probe_conditioning`.
-        made: modalities of its output projectors.
-        dtype: in which the LLM computes.
-        ports: of the encoders; needed for features, whose pattern has the sizes of their port.
+        forward: function from a conversation to next-token logits ``[vocabulary]``, such as
+            :meth:`MultimodalModel.probe`.
+        modalities: input modalities other than text.
+        condition: function from a conversation to conditioning, such as :meth:`MultimodalModel.probe_conditioning`.
+        made: modalities of the output projectors.
+        dtype: the dtype in which the LLM computes.
+        ports: the ports of the encoders; needed for features, whose pattern has the sizes of their port.
     """
     media = {name: PATTERNS[name][0] for name in modalities}
     held = ports or {}
     logits = forward([_question(PROMPT, media, held)])
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
-    picked = [index for index in picked if logits[index].isfinite()]  # ids without a row can never be written
-    # The bundle allows no tolerance above 5 % of the largest logit.
+    picked = [index for index in picked if logits[index].isfinite()]  # -inf: no row of weights
+    # The manifest's schema allows at most 5 % of the largest logit.
     largest = 0.05 * max((abs(float(logits[index])) for index in picked), default=0.0)
     plain = 0.02 * float(logits[logits.isfinite()].std()) + 1e-6
     return CanarySpec(
@@ -168,17 +169,17 @@ def verify(
     """Run the canary again.
 
     Args:
-        forward: as above.
-        canary: of the bundle.
-        dtype: in which the LLM computes; 16 bit widens the tolerance.
-        condition: as above.
-        ports: as above.
+        forward: as in :func:`record`.
+        canary: the canary of the bundle.
+        dtype: the dtype in which the LLM computes; 16 bit widens the tolerance.
+        condition: as in :func:`record`.
+        ports: as in :func:`record`.
 
     Returns:
         The largest difference of a logit.
 
     Raises:
-        CanaryError: it is above the tolerance.
+        CanaryError: a difference is above the tolerance.
     """
     logits = forward([_question(canary.prompt, canary.media, ports or {})])
     if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
@@ -224,7 +225,7 @@ def _conditioned(
     made: Sequence[Modality],
     ports: Mapping[str, PortSpec],
 ) -> Mapping[Modality, Tensor]:
-    """Conditioning for an answer that asks for one medium of each modality, in the order of names."""
+    """Conditioning for an answer that requests one medium of each modality, in the order of names."""
     if condition is None or not made:
         return {}
     return condition(
@@ -243,7 +244,7 @@ def _question(prompt: str, media: Mapping[str, str], ports: Mapping[str, PortSpe
     for name in sorted(media, key=[*PATTERNS, *media].index):
         if name not in PATTERNS or media[name] != PATTERNS[name][0]:
             raise CanaryError(
-                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade inlay"
+                f"the canary needs pattern {media[name]!r} for {name!r}, unknown to this version; upgrade inlay"
             )
         parts.append(MediaPart(name, pattern(name, ports.get(name))))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

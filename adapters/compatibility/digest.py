@@ -52,7 +52,7 @@ def _parameter_hash(parameter: Tensor) -> bytes:
 
 
 def exact_digest(module: nn.Module) -> str:
-    """``sha256:<64 hex>`` over names, dtypes, shapes and all bytes of parameters and buffers, some seconds a gigabyte.
+    """``sha256:<64 hex>`` over names, dtypes, shapes and all bytes of parameters and buffers; seconds per gigabyte.
 
     Example:
         >>> layer = nn.Linear(4, 3)
@@ -70,7 +70,7 @@ def exact_digest(module: nn.Module) -> str:
 def tokenizer_digest(tokenizer: Any) -> str:
     """``sha256:<64 hex>`` over the vocabulary (string -> id), the special tokens and a tokenised probe text.
 
-    The probe catches tokenizers that share a vocabulary and split differently (merges, prefix space).
+    The probe text detects tokenizers with the same vocabulary that split text differently (merges, prefix space).
     """
     facts = {
         "vocabulary": sorted(tokenizer.get_vocab().items()),

@@ -13,7 +13,7 @@ LLM_PORT = "llm"
 PROMPT_PORT = "prompt"
 """Name of the port that tokenises the instruction for projectors that read it."""
 PRECISION = "precision"
-"""Setting of a quantised port: ``nf4`` or ``int8``. Another value means other weights, and does not forbid
+"""Setting of a quantised port: ``nf4`` or ``int8``. Another value means other weights, and does not prevent
 attaching."""
 
 

@@ -1,10 +1,10 @@
-"""The verdict on a backbone: what an adapter expects of each port, compared with what the backbone offers.
+"""The verdict on a backbone: the port that an adapter needs, compared with the port of the backbone, field by field.
 
 ``exact``: the same weights. ``fits``: the same family, widths, token counts, tokenizer and settings, but other weights.
 Everything else is ``incompatible``, and the error is a table of port, field, expected value and found value.
 
-A generator that is present must fit. A missing generator does not forbid attaching, because everything else works
-without it: the report names it, and so does a reply that asked for its medium.
+A generator that is present must fit. A missing generator does not prevent attaching, because everything else works
+without it: the report names it, and so does a reply that requests its medium.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Report:
 
     verdict: Verdict
     rows: tuple[Row, ...]
-    """The differences: those that forbid attaching, or under ``fits`` the ports with other weights."""
+    """The differences: those that prevent attaching, or for ``fits`` the ports with other weights."""
     absent: tuple[str, ...] = ()
-    """Generators that the backbone lacks. They do not forbid attaching: replies then come without their media."""
+    """Generators that the backbone lacks. They do not prevent attaching: replies then have no such media."""
 
     def table(self) -> str:
         """The differences as an aligned text table.
@@ -65,7 +65,7 @@ class IncompatibleBackbone(InlayError):
     Args:
         report: the differences.
         adapter: the adapter's name.
-        hint: what to do about it.
+        hint: advice, appended to the table.
     """
 
     def __init__(self, report: Report, adapter: str, hint: str = "") -> None:
@@ -130,7 +130,7 @@ def _source(port: PortSpec) -> str:
 
 
 def _short(value: object) -> str:
-    """A value for the table: digests by their first digits, a missing value as ``none``."""
+    """Format a value for the table: digests shortened, a missing value as ``none``."""
     text = "none" if value is None else str(value)
     return text[:15] if text.startswith("sha256:") else text
 
@@ -141,31 +141,31 @@ class OtherWeightsWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The result of a check on a backbone, kept so that the next check costs nothing."""
+    """The stored result of a check on a backbone, so that it is not repeated."""
 
     backbone: object
     """The identity of the backbone, see :class:`inlay.adapters.Backbone`."""
     report: Report
     verified: bool = False
-    """Whether the adapter has been attached there, and its canary passed."""
+    """Whether the adapter has been attached to it, and its canary passed."""
 
     def holds(self, backbone: object, *, strict: bool = False, verified: bool = False) -> bool:
-        """Whether this check answers the question: this backbone, as strict, and verified."""
+        """Whether this result covers a check: the same backbone, at least as strict, and verified if required."""
         exact = self.report.verdict == "exact" and not self.report.absent
         return self.backbone is backbone and (exact or not strict) and (self.verified or not verified)
 
 
 def require(report: Report, adapter: str, *, strict: bool, trained: bool) -> None:
-    """Refuse a backbone, or warn.
+    """Raise or warn, depending on the report.
 
     Args:
-        report: of the check.
-        adapter: its name.
+        report: the result of the check.
+        adapter: the adapter's name.
         strict: refuse a backbone with other weights, or without a generator.
-        trained: warn where the backbone has other weights than the adapter was trained on.
+        trained: warn if the backbone has other weights than the adapter was trained on.
 
     Raises:
-        IncompatibleBackbone: with a table of what differs.
+        IncompatibleBackbone: with a table of the differences.
     """
     if report.verdict == "incompatible":
         raise IncompatibleBackbone(report, adapter)

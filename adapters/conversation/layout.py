@@ -31,7 +31,7 @@ _warned: set[tuple[str, str]] = set()
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The layout's choices, stored in the bundle and checked by its schema.
+    """The settings of a layout, stored in the bundle and checked by its schema.
 
     Raises:
         LayoutError: an unknown template, or a value that a bundle cannot store.
@@ -40,12 +40,12 @@ class Layout:
     template: str
     """Name of a template, see :mod:`inlay.adapters.conversation.templates.registry`."""
     system: str = ""
-    """System text for conversations that have none; may be empty."""
+    """System text for conversations without a system message; may be empty."""
     geometry: Mapping[Modality, Geometry] = field(default_factory=lambda: {"image": "crop"})
-    """How pictures, and the frames of clips, become squares."""
+    """Modality -> how pictures, and the frames of clips, are resized to squares."""
     tiling: str | None = None
-    """The rule that cuts a picture into several squares, a text that
-    :func:`inlay.adapters.media.tiling.registry.tiling_of` reads; None for one square by ``geometry``."""
+    """The rule that cuts a picture into several squares, in the notation of
+        :func:`inlay.adapters.media.tiling.registry.tiling_of`; None for one square by ``geometry``."""
     stop: tuple[str, ...] = ()
     """Texts that end a generated answer, besides the template's own end and the EOS token."""
     bos: Bos = "first"
@@ -53,14 +53,14 @@ class Layout:
     prompt: str = HOLE
     """Text around the user's words, such as ``Question: {} Short answer:``; without ``{}`` it replaces them."""
     date: str | None = None
-    """The day that a chat template with a date gets, ``YYYY-MM-DD``; None for a default day, see :meth:`dated`."""
+    """The day that is passed to a chat template with a date, ``YYYY-MM-DD``; None for a default, see :meth:`dated`."""
     arguments: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
-    """Further variables of the LLM's chat template, such as ``{"enable_thinking": False}``; of template ``chat``."""
+    """Further variables of the LLM's chat template, such as ``{"enable_thinking": False}``; for template ``chat``."""
 
     def __post_init__(self) -> None:
         template_named(self.template)
         if self.tiling is not None:
-            # With all settings, so that a stored layout does not depend on the defaults of a version.
+            # Written with all settings, so that a stored layout does not depend on the defaults of a version.
             object.__setattr__(self, "tiling", _tiling(self.tiling).text)
         if isinstance(self.stop, list):
             object.__setattr__(self, "stop", tuple(self.stop))
@@ -119,7 +119,7 @@ class Layout:
         return tuple(dict.fromkeys((*self.stop, *template_named(self.template).stop)))
 
     def geometry_for(self, modality: Modality) -> Geometry:
-        """How media of a modality become squares; frames of a clip as pictures do, unless the layout says otherwise.
+        """How media of a modality are resized to squares; frames of a clip like pictures unless set otherwise.
 
         Example:
             >>> Layout(template="plain", geometry={"image": "pad"}).geometry_for("video")
@@ -140,7 +140,7 @@ class Layout:
         return replace(self, date=DEFAULT_DATE) if self.date is None and writes and writes(tokenizer) else self
 
     def reply(self, text: str) -> str:
-        """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
+        """The answer in a generated text: after the last speaker's name, up to the first stop text, stripped.
 
         Example:
             >>> Layout.published("minigpt4").reply(" two cats### Human: and dogs?")
@@ -154,7 +154,7 @@ class Layout:
         """The answer in a generated text, and the media that it requests from stock generators, if any.
 
         Args:
-            text: with the flags of the meta response, where the template has such.
+            text: the generated text, with the flags of a meta response if the template has them.
 
         Example:
             >>> Layout.published("modaverse").read("Modality: [AUDIO] Prompt: rain ###").media
@@ -171,10 +171,10 @@ def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, gen
     """Lay a conversation out.
 
     Args:
-        layout: the choices.
+        layout: the layout.
         messages: canonical messages.
-        tokenizer: for its special tokens and its chat template.
-        generation: end where the assistant has to begin; the last message must then be the user's.
+        tokenizer: the LLM's tokenizer, with its special tokens and chat template.
+        generation: end where the answer of the assistant begins; the last message must then be the user's.
 
     Raises:
         LayoutError: turns in the wrong order, media in the wrong turn, or a tokenizer that the template cannot use.

@@ -1,7 +1,7 @@
-"""Canonical messages: the form in which data sets, chats and layouts pass a conversation.
+"""Canonical messages: the form of a conversation in data sets, chats and layouts.
 
 A conversation is a tuple of :class:`Message`; a message has a role and a tuple of parts; a part is text or one medium.
-The dictionary form is the one of transformers' chat templates::
+The dictionary form is that of transformers' chat templates::
 
     [{"role": "user", "content": [{"type": "image", "path": "cards.png"}, {"type": "text", "text": "How many?"}]},
      {"role": "assistant", "content": "Five."}]
@@ -9,7 +9,7 @@ The dictionary form is the one of transformers' chat templates::
 A medium has its source under ``path``, under its type (``image``), or as an encoded file under ``data``: bytes, base64
 or a ``data:`` URI.
 
-A medium that the assistant makes is a part of the assistant's turn, as a caption, as the medium itself, or as both::
+A medium to be generated is a part of the assistant's turn, given as a caption, as the medium itself, or as both::
 
     {"role": "assistant", "content": ["Here it is.", {"type": "audio", "caption": "rain on a tin roof"}]}
 """
@@ -50,7 +50,7 @@ class MessageError(InlayError):
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of text. Special tokens that it spells stay text."""
+    """A piece of text. A special token spelled in it is tokenised as plain text."""
 
     text: str
 
@@ -67,7 +67,7 @@ class MediaPart:
 
 @dataclass(frozen=True, slots=True)
 class MadePart:
-    """One image, sound or clip that the assistant makes."""
+    """One image, sound or clip in the assistant's turn, which is generated."""
 
     modality: Modality
     caption: str = ""
@@ -75,7 +75,7 @@ class MadePart:
     source: Any = None
     """The medium itself, if available: a path, or an object in memory."""
     embedding: Path | None = None
-    """``.npy`` file with the output of the generator's text encoder for the caption, if it was computed before."""
+    """``.npy`` file with the precomputed output of the generator's text encoder for the caption."""
 
 
 Part: TypeAlias = TextPart | MediaPart | MadePart
@@ -90,7 +90,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts without the media; parts are joined by a space where their words would otherwise fuse.
+        """The text parts without the media, joined by a space wherever two words would otherwise run together.
 
         Example:
             >>> Message("user", (TextPart("which"), TextPart("one"), TextPart("?"))).text
@@ -100,7 +100,7 @@ class Message:
 
 
 def join_texts(texts: Iterable[str]) -> str:
-    """Texts joined by a space, which is left out next to white space, inside brackets and before closing punctuation.
+    """Join texts by a space, except next to white space, after an opening bracket and before closing punctuation.
 
     Example:
         >>> join_texts(["A:", "B: ", "which", ", (", "left", ")?"])
@@ -115,8 +115,8 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def _touches(before: str, after: str) -> bool:
-    """Whether two characters may stand side by side without a space."""
-    # Private-use characters are placeholders of a medium, which brings its own spaces.
+    """Whether two characters need no space between them."""
+    # Private-use characters are placeholders of media, around which the template sets the spaces.
     return (
         before.isspace()
         or after.isspace()
@@ -132,7 +132,7 @@ def media_of(messages: Iterable[Message]) -> tuple[MediaPart, ...]:
 
 
 def made_of(messages: Iterable[Message]) -> tuple[MadePart, ...]:
-    """All media that the assistant makes in a conversation, in the order in which they appear."""
+    """All media in the assistant's turns of a conversation, in the order in which they appear."""
     return tuple(part for message in messages for part in message.content if isinstance(part, MadePart))
 
 
@@ -140,7 +140,7 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
     """Check a conversation in dictionary form and return it in canonical form.
 
     Args:
-        raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part carries its source
+        raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part has its source
             under ``path``, ``image`` / ``audio`` / ``video`` / ``features`` or ``data``, or is a :class:`MediaPart`
             itself. In the assistant's turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both.
             The assistant's content may be empty, since an answer may be.
@@ -188,7 +188,7 @@ def _not_empty(message: Message, where: str) -> Message:
 
 def _part(part: object, where: str, *, made: bool) -> Part:
     if isinstance(part, MadePart) and not made:
-        raise MessageError(f"{where}: only the assistant makes media; give {part.modality!r} as a medium with a source")
+        raise MessageError(f"{where}: only the assistant generates media; give {part.modality!r} with a source")
     if isinstance(part, MediaPart) and made:
         _check_makeable(part.modality, where)
         return MadePart(part.modality, source=part.source)
@@ -218,7 +218,7 @@ def _part(part: object, where: str, *, made: bool) -> Part:
 def _check_makeable(kind: Modality, where: str) -> None:
     if kind not in GENERATED:
         raise MessageError(
-            f"{where}: the assistant makes {', '.join(GENERATED)}, not {kind}; move it to the user's turn"
+            f"{where}: the assistant's media are {', '.join(GENERATED)}, got {kind}; move it to the user's turn"
         )
 
 
@@ -236,7 +236,7 @@ def _source(part: Mapping[str, Any], kind: Modality, where: str) -> Any:
                 raise MessageError(str(error)) from None
     if isinstance(source, (bytes, bytearray)):
         return MediaBytes(bytes(source), IN_MEMORY)
-    if isinstance(source, str):  # an array has no truth value, so only texts are asked whether they are empty
+    if isinstance(source, str):  # an array has no truth value, so only a text is tested for being empty
         try:
             return (data_uri(source, where) or Path(source)) if source else None
         except MediaError as error:
@@ -245,7 +245,7 @@ def _source(part: Mapping[str, Any], kind: Modality, where: str) -> Any:
 
 
 def _unicode(text: str, where: str) -> str:
-    """Check that a text can be tokenised: JSON may hold one half of a character that is written as two."""
+    """Check that a text can be tokenised: a JSON string may contain a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -262,7 +262,7 @@ def _made(kind: Modality, part: Mapping[str, Any], source: Any, where: str) -> M
         raise MessageError(f"{where}: caption: expected a string, got {type(caption).__name__}")
     if source is None and not caption.strip():
         raise MessageError(
-            f"{where}: a medium that the assistant makes needs a 'caption', or a source under 'path' or {kind!r}"
+            f"{where}: a medium in the assistant's turn needs a 'caption', or a source under 'path' or {kind!r}"
         )
     if embedding is not None and not isinstance(embedding, (str, Path)):
         raise MessageError(f"{where}: embedding: expected the path of an .npy file, got {type(embedding).__name__}")

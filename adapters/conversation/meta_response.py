@@ -3,15 +3,15 @@
 ``Modality: [IMAGE] Prompt: a red disc``. There is no output projector: stock pipelines read the prompt with their own
 text encoders. Several modalities share one prompt.
 
-A text is read as the authors' parser reads it, except for the order of modalities with equally many flags:
+A text is parsed as by the authors, except for the order of modalities with equally many flags:
 
 * flags are counted; the modality with the most flags comes first, then the earlier one;
 * a text without flags, or with ``[TEXT]`` alone, is an answer in words;
-* the prompt is the text behind the first ``Prompt:``, up to ``###``, whatever else it holds.
+* the prompt is the text from the first ``Prompt:`` to ``###``.
 
-A language model may write anything, so a text that their parser refuses is read without an error: where no flag or no
-``Prompt:`` has the published case, any case counts; without ``Prompt:`` the prompt is the whole text without flags and
-without the word ``Modality:``; media without a prompt are dropped.
+A generated text may have any form, so a text that their parser refuses is not an error: if no flag or no ``Prompt:``
+has the published case, any case is accepted; without ``Prompt:`` the prompt is the whole text without flags and without
+the word ``Modality:``; media without a prompt are dropped.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class MetaResponse:
 
     @property
     def text(self) -> str:
-        """The words for the user."""
+        """The text for the user."""
         return self.prompt if self.said else ""
 
     def __str__(self) -> str:
-        """The text that the model writes, without its end."""
+        """The text as generated, without its end."""
         named: Sequence[str] = (*(("text",) if self.said else ()), *self.media)
         return f"Modality: {' '.join(FLAGS[name] for name in named)} Prompt: {self.prompt}"
 
 
 def has_prompt(text: str) -> bool:
-    """Whether the text holds ``Prompt:``, in any case."""
+    """Whether the text contains ``Prompt:``, in any case."""
     return _ANY_PROMPT.search(text) is not None
 
 

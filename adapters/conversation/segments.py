@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
-"""Position of the BOS token: at the start, behind the media at the start, or no BOS token at all."""
+"""Position of the BOS token: at the start, after the media at the start, or no BOS token at all."""
 
 HOLE = "{}"
 """Placeholder for the user's words in a layout's prompt."""
 
 MARK_OPEN, MARK_CLOSE = "\ue010", "\ue011"
-"""Around the number of a medium that the assistant makes, until signal tokens take the place of the mark."""
+"""Delimits the number of a medium in the assistant's turn; signal tokens later replace the mark."""
 
 
 class LayoutError(InlayError):
@@ -40,7 +40,7 @@ class TooLongError(LayoutError):
 
 
 class LayoutWarning(UserWarning):
-    """A layout changes a conversation; given once for each layout and reason."""
+    """A layout changes a conversation. The warning is given once for each layout and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class Text:
 
     text: str
     trained: bool = False
-    """Whether the loss is computed on it."""
+    """Whether the loss is computed on this text."""
     literal: bool = True
     """True for the template's own text, in which ``</s>`` is the special token. False for text from messages, in which
     it is plain text."""
     apart: bool = False
-    """Whether the text in front is tokenised without it, where the authors' code tokenises two strings: a tokenizer
-    that puts a space in front of every string (LLaMA's) puts one here as well."""
+    """Whether this text is tokenised separately from the text before it, as in the authors' code. A tokenizer that puts
+        a space before every string (LLaMA's) then puts one here as well."""
 
 
 @dataclass(frozen=True, slots=True)

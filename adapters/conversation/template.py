@@ -1,7 +1,7 @@
 """The interface of a template: a :class:`Dialogue` in, segments out, and the helpers that templates share.
 
-A template writes text and leaves slots for media; it does not tokenise. Labels follow later from the character offsets
-of the segments, so they cannot shift against the tokens.
+A template produces text with slots for media; it does not tokenise. Labels are derived later from the character offsets
+of the segments, so they cannot be misaligned with the tokens.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ class Dialogue:
     """The input of a template: a checked conversation and the layout's choices."""
 
     turns: tuple[Message, ...]
-    """User and assistant alternately, the user first. The system message is in :attr:`system`."""
+    """Messages of user and assistant alternately, the user first. The system message is in :attr:`system`."""
     tokenizer: Any
-    """For its special tokens and its chat template."""
+    """The LLM's tokenizer, with its special tokens and chat template."""
     system: str = ""
-    """System text of the conversation, or of the layout if the conversation has none."""
+    """System text of the conversation, or that of the layout if the conversation has none."""
     prompt: str = HOLE
     """The layout's prompt: text around the user's words, which replace ``{}``."""
     date: str | None = None
-    """Day for templates that write one, ``YYYY-MM-DD``; None for the default day."""
+    """The date for templates with a date, ``YYYY-MM-DD``; None for the default."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further variables of the tokenizer's chat template, such as ``enable_thinking``."""
     generation: bool = False
     """Whether the last turn is the user's and the template ends where the assistant's answer begins."""
     notes: list[str] = field(default_factory=list)
-    """A template appends a reason here when it changes the conversation; the user gets it as a warning."""
+    """Reasons that the template appends when it changes the conversation; each becomes a warning."""
 
     @property
     def eos(self) -> str:
@@ -57,34 +57,35 @@ class Dialogue:
 
     @cached_property
     def prefixes_space(self) -> bool:
-        """Whether the tokenizer puts a space in front of every string, as LLaMA's and T5's do."""
+        """Whether the tokenizer puts a space before every string, as LLaMA's and T5's do."""
         return self.tokenizer.tokenize("x")[0][0] in ("\u2581", "\u0120")
 
     @property
     def gap(self) -> str:
-        """The space at the end of a prompt whose continuation is tokenised apart; none where the latter begins with it.
+        """The space at the end of a prompt whose answer is tokenised separately; empty if the answer begins with it.
 
         With LLaMA's tokenizer the authors' strings ``"Assistant: "`` and ``"two"`` are two tokens for a space,
-        ``: ▁ ▁two``. Another tokenizer has one, which belongs to the word behind it.
+        ``: ▁ ▁two``. Other tokenizers have one, as part of the word after it.
         """
         return " " if self.prefixes_space else ""
 
     def apart(self, text: str, *, trained: bool = False, literal: bool = False) -> Text:
-        """Text that the authors' code tokenises apart from what precedes it; for other tokenizers, behind a space."""
+        """Text that the authors' code tokenises separately; with other tokenizers it is joined by a space."""
         if self.prefixes_space:
             return Text(text, trained, literal, apart=True)
         return Text(f" {text}", trained, literal)
 
     def words(self, message: Message) -> str:
-        """The words of a user's turn inside the layout's prompt."""
+        """The words of a user's turn, inserted into the layout's prompt."""
         return instruction(self.prompt, message)
 
     def pieces(self, message: Message) -> list[Piece]:
-        """Media and words of a user's turn in the order of the message, the words inside the layout's prompt.
+        """Media and words of a user's turn in the order of the message, the words inserted into the layout's prompt.
 
-        If all media precede the words: every medium, then one string (which may be empty). Otherwise media stay between
-        the words, whose outer spaces are removed, and media in front of the first word also precede the prompt. A
-        prompt without exactly one ``{}`` cannot hold media, so they are put in front of it.
+        If all media precede the words, the result is every medium, then one string (possibly empty). Otherwise media
+        stay
+                between the words, whose outer spaces are removed, and media before the first word also precede the
+                prompt. A prompt without exactly one ``{}`` has no place for media, so they are put before it.
         """
         media = list(media_of([message]))
         if media_lead(message):
@@ -105,7 +106,7 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A way to lay out a conversation, with the defaults of the system that published it."""
+    """A rule for laying out a conversation, with the defaults of the system that published it."""
 
     lay: Callable[[Dialogue], list[Segment]]
     """Dialogue -> segments. The loss is computed on the answers and on the text that ends each of them."""
@@ -114,7 +115,7 @@ class Template:
     stop: tuple[str, ...] = ()
     """Texts that end an answer, besides EOS."""
     speaker: str = ""
-    """Speaker name that models of this template may write in front of their answer; it is removed from replies."""
+    """Speaker name that models of this template may generate before their answer; it is removed from replies."""
     meta: bool = False
     """Whether an answer is a meta response, see :mod:`inlay.adapters.conversation.meta_response`."""
     bos_is_eos: bool = False
@@ -126,7 +127,7 @@ class Template:
 
 
 def instruction(prompt: str, message: Message) -> str:
-    """The user's words inside a layout's prompt; a prompt without ``{}`` replaces them.
+    """Insert the user's words into a layout's prompt; a prompt without ``{}`` replaces them.
 
     Example:
         >>> asked = Message("user", (TextPart("how many?"),))
@@ -154,22 +155,22 @@ def is_empty(message: Message) -> bool:
 
 
 def answer(message: Message, end: str = "", *, space: bool = True, apart: bool = False) -> list[Segment]:
-    """The assistant's words and the text that ends them; the loss is computed on both.
+    """Lay out the assistant's words and the text that ends them; the loss is computed on both.
 
-    An empty answer is laid out as its end alone, without loss: it is history, not something to learn.
+    An empty answer is laid out as its end alone, without loss, because it contains nothing to train on.
 
     Args:
-        message: the assistant's; media in it have been replaced by signal tokens before.
-        end: the template's end of an answer.
-        space: put a space in front, as part of the answer.
-        apart: tokenise the answer apart from the prompt; the tokenizer puts the space in front.
+        message: the assistant's message, in which media have already been replaced by signal tokens.
+        end: the text with which the template ends an answer.
+        space: put a space first, as part of the answer.
+        apart: tokenise the answer separately from the prompt; the tokenizer then puts the space first.
 
     Raises:
         LayoutError: the message has media, and the adapter has no signal tokens.
     """
     if made := made_of([message]):
         raise LayoutError(
-            f"the assistant makes a medium of type {made[0].modality!r}, and this adapter has no signal tokens; "
+            f"the assistant's turn has a medium of type {made[0].modality!r}, and this adapter has no signal tokens; "
             "add token rows with signal tokens to the adapter, or remove the medium from the turn"
         )
     if is_empty(message):

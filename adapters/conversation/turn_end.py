@@ -1,4 +1,4 @@
-"""The end of a turn: tokens and texts at which generation stops, because answers are trained to end in them."""
+"""The end of a turn: tokens and texts at which generation stops, because trained answers end with them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class TurnEnd:
     ids: tuple[int, ...]
     """Tokens that end an answer: the template's special token, and end texts that are one token."""
     texts: tuple[str, ...]
-    """Texts that end an answer however they are tokenised; they are not part of the answer."""
+    """Texts that end an answer in any tokenisation; they are not part of the answer."""
 
 
 def turn_end(layout: Layout, tokenizer: Any) -> TurnEnd:
     r"""Find the tokens and texts that end an answer, by laying out a short conversation with the layout's template.
 
-    The result equals the text that is labelled behind an answer in training, for every template and tokenizer.
+    The result equals the labelled text after an answer in training, for every template and tokenizer.
 
     Args:
         layout: the adapter's layout.
-        tokenizer: the LLM's, with the adapter's tokens.
+        tokenizer: the LLM's tokenizer, with the adapter's tokens.
 
     Raises:
         LayoutError: the template cannot be used with this tokenizer.
@@ -60,7 +60,7 @@ def turn_end(layout: Layout, tokenizer: Any) -> TurnEnd:
 
 
 def _ends(laid: list[Segment]) -> list[str]:
-    """The template's trained text behind each answer."""
+    """The template's labelled text after each answer."""
     ends = []
     for before, end in pairwise(laid):
         if isinstance(before, Text) and isinstance(end, Text) and before.trained and not before.literal and end.trained:
@@ -69,7 +69,7 @@ def _ends(laid: list[Segment]) -> list[str]:
 
 
 def _single(text: str, tokenizer: Any) -> list[int]:
-    """The token of a text that is one token, at the start or behind a word."""
+    """The token of a text that is one token, at the start or after a word."""
     found = []
     for before in ("", "x"):
         head, whole = (tokenizer(part, add_special_tokens=False).input_ids for part in (before, before + text))

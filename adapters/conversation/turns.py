@@ -1,4 +1,4 @@
-"""The order of turns that every template relies on, and which parts each role may have."""
+"""The order of turns that every template requires, and the parts that each role may have."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _PARTS: dict[str, tuple[type, ...]] = {
     "user": (TextPart, MediaPart),
     "assistant": (TextPart, MadePart),
 }
-"""Role to the parts of its messages: the user shows media, the assistant makes media."""
+"""Role -> the parts of its messages: the user's media are inputs, the assistant's are generated."""
 
 
 def check_turns(messages: Sequence[Message], *, generation: bool) -> tuple[Message, ...]:
     """Check a conversation and return it without its system message.
 
     Args:
-        messages: a system message in front or none, then user and assistant alternately.
+        messages: an optional system message, then user and assistant alternately.
         generation: the last message must be the user's; otherwise the assistant's. An assistant's turn may be empty.
 
     Raises:
-        LayoutError: no user turn, turns out of order, a system message behind others, or a part in the wrong turn.
+        LayoutError: no user turn, turns out of order, a system message after others, or a part in the wrong turn.
     """
     turns = tuple(message for message in messages if message.role != "system")
     for index, message in enumerate(turns):
@@ -35,7 +35,7 @@ def check_turns(messages: Sequence[Message], *, generation: bool) -> tuple[Messa
                 f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)"
             )
     if any(message.role == "system" for message in messages[1:]):
-        raise LayoutError("a system message is only allowed in front of all turns")
+        raise LayoutError("a system message is only allowed before all turns; move it to the start")
     if not turns:
         raise LayoutError("expected at least one user turn, got none")
     if generation != (turns[-1].role == "user"):
@@ -46,7 +46,7 @@ def check_turns(messages: Sequence[Message], *, generation: bool) -> tuple[Messa
             if not isinstance(part, _PARTS[message.role]):
                 wanted = " or ".join(kind.__name__ for kind in _PARTS[message.role])
                 raise LayoutError(
-                    f"a message of the {message.role}: expected {wanted}, got {type(part).__name__} (the user shows "
-                    "media, the assistant makes media)"
+                    f"a message of the {message.role}: expected {wanted}, got {type(part).__name__} (the user's "
+                    "media are inputs, the assistant's are generated)"
                 )
     return turns

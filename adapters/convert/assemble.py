@@ -1,4 +1,4 @@
-"""A foreign checkpoint on its backbone -> an adapter; every tensor is used and every parameter is filled."""
+"""Build an adapter from a foreign checkpoint and its backbone; every tensor is used and every parameter is filled."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SHOWN = 5
 
 
 def assemble(imported: Imported, backbone: Backbone, *, name: str) -> Adapter:
-    """The adapter of a checkpoint, in float32.
+    """Build the adapter of a checkpoint, in float32.
 
     Args:
         imported: the content of the checkpoint.
-        backbone: its frozen models.
-        name: a name for people.
+        backbone: the frozen models of the checkpoint.
+        name: a free name, shown to users.
 
     Raises:
-        ConvertError: a tensor that is missing, extra or misshapen.
-        InlayError: the sizes of a part are not those of the backbone.
+        ConvertError: a tensor is missing, extra or has another shape.
+        InlayError: the sizes of a part differ from those of the backbone.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # of parameters that the checkpoint does not have
+        torch.manual_seed(0)  # for parameters that the checkpoint does not have
         adapter = Adapter.for_backbone(
             backbone,
             system=imported.system,
@@ -73,7 +73,7 @@ def _fill(adapter: Adapter, tensors: Mapping[str, Tensor], fresh: tuple[str, ...
 
 
 def _lora(lora: Lora, backbone: Backbone) -> LoraPart:
-    """The LoRA with the shortest names of its targets that mean exactly these linears of the LLM."""
+    """The LoRA, with the shortest target names that match exactly these linears of the LLM."""
     modules = sorted(lora.downs)
     model = backbone.llm.model
     wanted = {name: (lora.downs[name].shape[1], lora.ups[name].shape[0]) for name in modules}

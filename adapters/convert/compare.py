@@ -1,4 +1,4 @@
-"""Frozen tensors of a checkpoint against those of a backbone: a projector of a fine-tuned LLM fits no other LLM."""
+"""Comparison of frozen tensors with the backbone: a projector trained on a fine-tuned LLM does not fit another LLM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_frozen"]
 
 _SHOWN = 5
 _PER_TOKEN = ("embed_tokens.weight", "lm_head.weight", "shared.weight")
-"""Matrices with one row a token, of which a checkpoint may have more rows than the LLM."""
+"""Matrices with one row per token, of which a checkpoint may have more than the LLM."""
 
 
 def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone) -> dict[str, int]:
@@ -22,13 +22,13 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
 
     Args:
         frozen: port -> name in the model -> tensor.
-        backbone: the models that the adapter will be attached to.
+        backbone: the models to which the adapter will be attached.
 
     Returns:
-        Port -> tensors that were compared and are equal.
+        Port -> number of tensors that were compared and are equal.
 
     Raises:
-        ConvertError: tensors that differ, or that the backbone does not have.
+        ConvertError: tensors differ, or the backbone does not have them.
     """
     compared = {}
     for port, tensors in frozen.items():
@@ -37,8 +37,8 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
         if differing:
             what = "language model" if port == "llm" else f"{port} encoder"
             raise ConvertError(
-                f"{len(differing)} of {len(tensors)} tensors of the {what} in this checkpoint are not those of the "
-                f"backbone: {', '.join(sorted(differing)[:_SHOWN])}. It was trained together with the projector: give "
+                f"{len(differing)} of {len(tensors)} tensors of the {what} in this checkpoint differ from the "
+                f"backbone's: {', '.join(sorted(differing)[:_SHOWN])}. It was trained with the projector: give "
                 f"this model as --{port} (for a whole LLaVA checkpoint, --write_llm FOLDER does this), or accept "
                 "another one with --frozen leave"
             )
@@ -47,7 +47,7 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
 
 
 def _by_name(module: nn.Module) -> dict[str, Tensor]:
-    """Tensors of a model, for an encoder without the names of the modules around its tower."""
+    """Tensors of a model by name; for an encoder, by the names inside its tower."""
     state = module.state_dict()
     bare = {name.removeprefix("model.").removeprefix("vision_model."): tensor for name, tensor in state.items()}
     return {**bare, **state}

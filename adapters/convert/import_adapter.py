@@ -1,4 +1,4 @@
-"""From a foreign checkpoint to an adapter, in one call: recognise, read, load the backbone, compare, assemble."""
+"""Import of a foreign checkpoint in one call: recognise the format, read, load the backbone, compare, assemble."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Result:
 
     adapter: Adapter
     backbone: Backbone
-    """The frozen models that it was imported for."""
+    """The frozen models that the adapter was imported for."""
     dtype: DiskDtype
-    """The smallest data type on disk that keeps every weight."""
+    """The smallest dtype on disk that stores every weight without rounding."""
     models: dict[str, str]
     """Port -> source of its frozen model."""
     compared: dict[str, int]
-    """Port -> frozen tensors of the checkpoint that are equal to the backbone's."""
+    """Port -> number of frozen tensors of the checkpoint that are equal to the backbone's."""
     ignored: dict[str, int]
-    """Reason -> tensors that are not used."""
+    """Reason -> number of tensors that are not used."""
     fresh: tuple[str, ...]
-    """Parameters that the checkpoint does not have; they are untrained."""
+    """Parameters that the checkpoint does not have, which are untrained."""
 
 
 def read_checkpoint(source: str | Path, *, converter: str | None = None, template: str | None = None) -> Imported:
-    """Read a checkpoint and account for every tensor; no frozen model is loaded.
+    """Read a checkpoint, in which every tensor must be used or ignored by name; no frozen model is loaded.
 
     Args:
         source: file or folder.
@@ -81,16 +81,16 @@ def import_adapter(
         source: file or folder.
         converter: name of a format; recognised if not given.
         template: name of the template of conversations; the format's own if not given.
-        name: a name for people; that of the source if not given.
+        name: a free name, shown to users; that of the source if not given.
         system: the system from the literature; the format's own if not given.
         backbone: loaded frozen models; otherwise those that ``models`` and the checkpoint name are loaded.
-        frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
-            not look at them.
-        write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and take it as ``llm``.
+        frozen: ``compare`` raises if the language model or encoder in the checkpoint differs from the backbone's;
+            ``leave`` ignores those in the checkpoint.
+        write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and use it as ``llm``.
         hub_ids: port, such as ``llm`` or ``image``, -> Hub id of the model whose local copy is loaded there; the bundle
             names it instead of the folder.
-        models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; those that are None are
-            the checkpoint's.
+        models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; None for the model that
+            the checkpoint names.
 
     Raises:
         ConvertError: the checkpoint cannot be converted.
@@ -109,7 +109,7 @@ def import_adapter(
     if backbone is None:
         chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
         backbone = Backbone.from_pretrained(**chosen)
-        # A model that was loaded from the checkpoint itself needs no comparison with it.
+        # A model that was loaded from the checkpoint itself equals it.
         named = imported.models
         own = [port for port in ("llm", "image") if named.own and str(chosen.get(port)) == getattr(named, port)]
     imported = _without(imported, backbone)
@@ -152,7 +152,7 @@ def lossless_dtype(imported: Imported) -> DiskDtype:
 
 
 def _without(imported: Imported, backbone: Backbone) -> Imported:
-    """The checkpoint without the modalities that the backbone has no encoder or generator for; they are named."""
+    """Remove modalities for which the backbone has no encoder or generator, and record their tensors as not used."""
     unread = [name for name in imported.inputs if name not in backbone.encoders] if imported.shared else []
     undrawn = [name for name in imported.outputs if name not in backbone.generators]
     left = tuple(f"outputs.{name}." for name in undrawn)

@@ -17,7 +17,7 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["BACKBONE", "Imported", "Lora", "Models", "PartSizes", "part_tensors"]
 
 BACKBONE = "backbone."
-"""Our name of a frozen tensor: ``backbone.<port>.<name in the model>``."""
+"""Our name for a frozen tensor: ``backbone.<port>.<name in the model>``."""
 
 PartSizes: TypeAlias = tuple[str, dict[str, Any]]
 """Kind and settings of a part."""
@@ -28,13 +28,13 @@ class Models:
     """The frozen models of a checkpoint: Hub ids or folders, as ``Backbone.from_pretrained`` takes them."""
 
     llm: str | None = None
-    """None if the checkpoint does not name it."""
+    """The language model; None if the checkpoint does not name it."""
     image: str | None = None
     """The same."""
     prompt: str | None = None
     """Tokenizer of a projector that reads the instruction."""
     own: bool = False
-    """Whether :attr:`llm` and :attr:`image` are the checkpoint itself, and not models that it was trained on."""
+    """Whether :attr:`llm` and :attr:`image` are contained in the checkpoint itself."""
     qformer: bool = False
     """Whether the image encoder includes BLIP-2's frozen Q-Former."""
     image_options: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Lora:
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A foreign checkpoint, read and accounted for."""
+    """A foreign checkpoint after reading, with every tensor assigned or ignored."""
 
     system: str
     layout: Layout
@@ -72,10 +72,10 @@ class Imported:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Our name, such as ``inputs.image.layers.0.weight``, -> tensor."""
     fresh: tuple[str, ...] = ()
-    """Beginnings of names of parameters that the checkpoint does not have, and that stay as they are initialised."""
+    """Name prefixes of parameters that the checkpoint does not have, and that keep their initial values."""
     lora: Lora | None = None
     frozen: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Port -> frozen tensors of the checkpoint, to compare them with the backbone's; read only then."""
+    """Port -> frozen tensors of the checkpoint, read lazily when they are compared with the backbone's."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of tensors that are not used."""
 
@@ -83,7 +83,7 @@ class Imported:
 def part_tensors(
     weights: Mapping[str, Tensor], renamed: Renamed
 ) -> tuple[dict[str, Tensor], dict[str, Mapping[str, Tensor]]]:
-    """Trained tensors, read, and frozen tensors of each port, which are not read yet."""
+    """The trained tensors, read, and the frozen tensors of each port, to be read lazily."""
     trained = {own: weights[name] for own, name in renamed.names.items() if not own.startswith(BACKBONE)}
     ports: dict[str, dict[str, str]] = {}
     for own, name in renamed.names.items():

@@ -1,7 +1,7 @@
-"""Key tables: the names of a foreign checkpoint beside ours, read in both directions.
+"""Key tables: the tensor names of a foreign checkpoint and ours, mapped in both directions.
 
-A pattern is a name with holes: ``{leaf}`` stands for one step of a dotted path, ``{rest*}`` for any number of them.
-Every tensor of a checkpoint must match a pair of its table, or a pattern of the named ignore list.
+A pattern is a name with placeholders: ``{leaf}`` matches one component of a dotted path, ``{rest*}`` any number of
+them. Every tensor of a checkpoint must match a pair of its table, or a pattern of the ignore list.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class KeyTable:
     """
 
     pairs: tuple[tuple[str, str], ...]
-    """Pattern of the file, pattern of ours; the first that matches is taken."""
+    """Pairs of a pattern of the file and one of ours; the first match is used."""
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Pattern of the file -> reason why the tensor is not used."""
     prefixes: tuple[str, ...] = ("",)
     """Possible prefixes of every name in the file, the longest first; the first is used for writing."""
 
     def ours(self, name: str) -> str | None:
-        """Our name of a tensor of the file; None if the table has none."""
+        """Our name for a tensor of the file; None if no pattern matches."""
         for bare in self._bare(name):
             for pattern, target in self._reading:
                 if found := pattern.fullmatch(bare):
@@ -57,14 +57,14 @@ class KeyTable:
         return None
 
     def theirs(self, name: str) -> str | None:
-        """The name in the file of one of our tensors; None if the table has none."""
+        """The name in the file for one of our tensors; None if no pattern matches."""
         for pattern, target in self._writing:
             if found := pattern.fullmatch(name):
                 return self.prefixes[0] + target.format(**found.groupdict())
         return None
 
     def reason(self, name: str) -> str | None:
-        """The reason why a tensor of the file is not used; None if it must be used."""
+        """The reason why a tensor of the file is ignored; None if it must be used."""
         for bare in self._bare(name):
             for pattern, reason in self._ignoring:
                 if pattern.fullmatch(bare):
@@ -75,17 +75,17 @@ class KeyTable:
         """All tensors of a file under our names.
 
         Args:
-            names: of the file.
-            where: for the error.
+            names: the names in the file.
+            where: the source, for the error.
 
         Raises:
-            ConvertError: a tensor that the table does not know, or two for one of ours.
+            ConvertError: a tensor matches no pattern, or two have the same name of ours.
         """
         renamed: dict[str, str] = {}
         ignored: dict[str, int] = {}
         unknown = []
         for name in names:
-            # A name on the ignore list is not used, also where a pair with {rest*} matches it.
+            # The ignore list has priority over a pair with {rest*} that matches too.
             if (reason := self.reason(name)) is not None:
                 ignored[reason] = ignored.get(reason, 0) + 1
             elif (own := self.ours(name)) is None:
@@ -102,10 +102,10 @@ class KeyTable:
         return Renamed(renamed, ignored)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our tensors under the names of the file.
+        """Rename our tensors to the names of the file.
 
         Raises:
-            ConvertError: a tensor that the format has no name for.
+            ConvertError: the format has no name for a tensor.
         """
         named = {name: self.theirs(name) for name in tensors}
         if unknown := sorted(name for name, other in named.items() if other is None):
@@ -129,12 +129,12 @@ class KeyTable:
 
 
 def _long(*texts: str) -> set[str]:
-    """Holes that stand for any number of steps; the star may be in one of two patterns."""
+    """Placeholders that match any number of components; the star may be in either pattern."""
     return {hole[1] for text in texts for hole in _HOLE.finditer(text) if hole[2]}
 
 
 def _pattern(text: str, long: set[str]) -> re.Pattern[str]:
-    """A pattern with holes as a regular expression."""
+    """Compile a pattern with placeholders to a regular expression."""
     pieces, end = [], 0
     for hole in _HOLE.finditer(text):
         pieces += [re.escape(text[end : hole.start()]), f"(?P<{hole[1]}>{'.+' if hole[1] in long else r'[^.]+'})"]

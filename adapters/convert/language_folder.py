@@ -1,7 +1,8 @@
-"""The language model inside a whole LLaVA checkpoint as a folder of its own, which transformers and inlay load.
+"""Writing the language model of a whole LLaVA checkpoint to a separate folder that transformers and inlay can load.
 
-LLaVA trains its LLM together with the projector, and only its own code loads the result. The tensors have the names of
-the bare LLM already; ``config.json`` gets another model type, and loses the settings of the vision side.
+LLaVA trains its LLM together with the projector, and only its own code can load the result. The tensors already have
+the names of the bare LLM; in ``config.json`` the model type is replaced and the settings of the vision side are
+removed.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ def write_language(source: Source, tensors: Mapping[str, Tensor], folder: Path) 
 
     Args:
         source: the whole checkpoint.
-        tensors: name in the LLM -> tensor, read when it is asked for.
+        tensors: name in the LLM -> tensor, read lazily.
         folder: a new folder.
 
     Raises:
-        ConvertError: the checkpoint holds no language model, or one of an unknown family, or the folder exists.
+        ConvertError: the checkpoint has no language model, or one of an unknown family, or the folder exists.
     """
     kind = source.config.get("model_type")
     if kind not in _FAMILIES or not tensors:

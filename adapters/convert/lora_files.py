@@ -2,8 +2,8 @@
 
 A key is ``base_model.model.<path>.lora_A.weight``. The path depends on the class that was trained and on the version of
 transformers: ``language_model.model.layers...`` (LLaVA up to 4.51), ``model.language_model.layers...`` (later) or
-``model.layers...`` (the bare LLM). Here it becomes the path in the bare LLM, and every tensor must be used: PEFT itself
-leaves a module at ``B = 0`` where the names differ, with a warning at most.
+``model.layers...`` (the bare LLM). It is converted to the path in the bare LLM, and every tensor must be used. (PEFT
+itself leaves ``B = 0`` in a module whose name differs, with a warning at most.)
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ LORA_KEYS = KeyTable(
     ),
     prefixes=("base_model.model.",),
 )
-"""Names of PEFT's file; of an in-memory state too, which has the adapter's name (``default``) in them."""
+"""Names in PEFT's file, and in a state dict in memory, where they contain the adapter's name (``default``)."""
 
 _WITHOUT_EFFECT: tuple[Any, ...] = (None, False, [], {}, "none")
 _PLAIN_ONLY = (
     *("bias", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_bdlora", "modules_to_save"),
     *("layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens"),
 )
-"""Fields that change the computation, or that belong to further tensors."""
+"""Fields that change the computation, or that require further tensors."""
 _OTHER_BASE = ("pissa", "olora", "loftq", "corda")
 """Initialisations that change the weights of the base model."""
 
@@ -54,13 +54,14 @@ def read_lora(source: Source) -> tuple[Lora, dict[str, Any]]:
     """The LoRA of a folder, and its ``adapter_config.json``.
 
     Raises:
-        ConvertError: a missing file, a kind of LoRA that inlay does not compute, or a tensor that is not LoRA's.
+        ConvertError: a missing file, a kind of LoRA that inlay does not compute, or a tensor that does not belong to a
+            LoRA.
     """
     config = source.json(CONFIG)
     if not config:
-        raise ConvertError(f"{source}: expected {CONFIG} beside the weights of the LoRA, found none")
+        raise ConvertError(f"{source}: expected {CONFIG} next to the weights of the LoRA, found none")
     if (path := source.has(*WEIGHTS)) is None:
-        raise ConvertError(f"{source}: expected {' or '.join(WEIGHTS)} beside {CONFIG}, found none")
+        raise ConvertError(f"{source}: expected {' or '.join(WEIGHTS)} next to {CONFIG}, found none")
     return lora_of(Tensors.of_file(path), config, path), config
 
 
@@ -72,11 +73,11 @@ def lora_of(
     Args:
         weights: name in the file -> tensor.
         config: fields of PEFT's ``adapter_config.json``.
-        where: for errors.
+        where: the source, for errors.
         keys: names of the tensors.
 
     Raises:
-        ConvertError: as of :func:`read_lora`.
+        ConvertError: as in :func:`read_lora`.
     """
     _check(config, where)
     halves: dict[str, dict[str, Tensor]] = {"A": {}, "B": {}}
@@ -85,7 +86,7 @@ def lora_of(
         module, _, half = own.rpartition(".")
         bare = _bare(module)
         if bare in halves[half]:
-            raise ConvertError(f"{where}: {name}: the LLM's module {bare} has another {half} already")
+            raise ConvertError(f"{where}: {name}: expected one {half} for the LLM's module {bare}, got a second one")
         halves[half][bare] = weights[name]
         raw[bare] = module
     downs, ups = halves["A"], halves["B"]
@@ -132,13 +133,13 @@ def _of_one_rank(
     config: Mapping[str, Any],
     where: object,
 ) -> Lora:
-    """One rank and one scale for all modules: smaller ranks are padded with zeros, other scales go into ``B``."""
+    """Unify rank and scale of all modules: smaller ranks are padded with zeros, other scales multiplied into ``B``."""
     scales, expected = {}, {}
     for module, down in downs.items():
         expected[module] = _patterned(config, "rank_pattern", raw[module], config.get("r", len(down)), where)
         alpha = _patterned(config, "alpha_pattern", raw[module], config.get("lora_alpha"), where)
         if expected[module] != len(down):
-            raise ConvertError(f"{where}: {module}: expected rank {expected[module]} by {CONFIG}, got {len(down)}")
+            raise ConvertError(f"{where}: {module}: expected rank {expected[module]} as in {CONFIG}, got {len(down)}")
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1e6:
             raise ConvertError(f"{where}: lora_alpha: expected a number above 0, got {shown(alpha)}")
         scales[module] = alpha / math.sqrt(len(down)) if config.get("use_rslora") else alpha / len(down)
@@ -159,7 +160,7 @@ def _of_one_rank(
 
 
 def _patterned(config: Mapping[str, Any], field: str, module: str, value: Any, where: object) -> Any:
-    """The value of a module: of the first name in the pattern that its path ends in, else the one of all modules."""
+    """The value for a module: that of the first pattern with which its path ends, otherwise the common value."""
     patterns = config.get(field) or {}
     if not isinstance(patterns, dict) or not all(re.fullmatch(r"[\w.]+", str(name)) for name in patterns):
         raise ConvertError(f"{where}: {field}: expected plain names of modules, got {shown(patterns)}")

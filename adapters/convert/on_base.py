@@ -1,4 +1,4 @@
-"""A LoRA, or a LoRA with a trained projector, on a multimodal folder: the other parts are those of the folder."""
+"""A LoRA on a multimodal folder, with or without a trained projector: the folder provides the remaining parts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SHOWN = 5
 def on_base(
     imported: Imported, base: str | Path | None, template: str | None, *, compare: bool, where: object
 ) -> Imported:
-    """The content of a checkpoint together with that of its base model.
+    """Join the content of a checkpoint with that of its base model.
 
     Args:
         imported: a LoRA, with or without further tensors of the base model's parts.
         base: folder or Hub id of the base model; a bare language model adds nothing.
-        template: of the conversations; the base model's if not given.
-        compare: refuse frozen tensors of the checkpoint that are not those of the base model.
-        where: for errors.
+        template: the template of the conversations; the base model's if not given.
+        compare: raise if frozen tensors of the checkpoint differ from those of the base model.
+        where: the source, for errors.
 
     Raises:
-        ConvertError: the checkpoint has tensors of parts, and the base model has other parts or is not at hand.
+        ConvertError: the checkpoint has tensors of parts, and the base model has other parts or is not available.
     """
     place = Source(base) if base is not None and Path(base).is_dir() else None
     found = None if place is None else next((c for c in CONVERTERS.values() if c.matches(place)), None)
@@ -51,9 +51,9 @@ def on_base(
 
 
 def _check_parts(trained: Mapping[str, Tensor], held: Mapping[str, Tensor], where: object) -> None:
-    """The trained tensors are whole parts of the base model."""
+    """Check that the trained tensors are complete parts of the base model."""
     wrong = [f"{name} is unexpected" for name in trained if name not in held]
-    # The row behind each line of tiles is not a part of its own in other code bases, which may leave it untrained.
+    # Other code bases do not treat the newline of tiled pictures as a part, and may leave it untrained.
     parts = {name.partition(".layer")[0] for name in trained}
     wrong += [f"{name} is missing" for name in held if name not in trained and name.partition(".layer")[0] in parts]
     if wrong:
@@ -63,12 +63,12 @@ def _check_parts(trained: Mapping[str, Tensor], held: Mapping[str, Tensor], wher
 
 
 def _check_frozen(port: str, tensors: Mapping[str, Tensor], held: Mapping[str, Tensor], where: object) -> None:
-    """Models that stay frozen in an adapter were not trained."""
+    """Check that models that are frozen for an adapter were not trained."""
     differing = [name for name in tensors if name not in held or not _equal(tensors[name], held[name])]
     if differing:
         raise ConvertError(
-            f"{where}: {len(differing)} of {len(tensors)} tensors of the {port} encoder are not those of the base "
-            f"model: {', '.join(sorted(differing)[:_SHOWN])}. An adapter holds no encoder: train with the encoder "
+            f"{where}: {len(differing)} of {len(tensors)} tensors of the {port} encoder differ from the base "
+            f"model's: {', '.join(sorted(differing)[:_SHOWN])}. An adapter has no encoder: train with the encoder "
             "frozen (ms-swift: --freeze_vit true), or drop the trained one with --frozen leave"
         )
 

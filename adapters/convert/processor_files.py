@@ -1,6 +1,6 @@
-"""The processor of a folder of transformers: how it makes squares of pictures, and how it lays conversations out.
+"""The processor files of a transformers folder: the resizing of pictures to squares, and the layout of conversations.
 
-Both are in files whose names changed with the versions: ``preprocessor_config.json`` or ``processor_config.json``, and
+The files have different names in different versions: ``preprocessor_config.json`` or ``processor_config.json``, and
 ``chat_template.jinja``, ``chat_template.json``, ``processor_config.json`` or ``tokenizer_config.json``.
 """
 
@@ -73,7 +73,7 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
         fields: of the layout.
 
     Raises:
-        ConvertError: a chat template that is not one of ours.
+        ConvertError: the chat template corresponds to none of ours.
     """
     recorded = _recorded(source)
     if template is not None and (recorded is None or recorded.template != template):
@@ -87,7 +87,7 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
         return replace(recorded, **fields)
     what = "it has none" if found is None else f"it gives {text[:160]!r}"
     raise ConvertError(
-        f"{source}: the chat template of this folder is not one that inlay knows ({what}); name one, such as "
+        f"{source}: inlay has no template equal to this folder's chat template ({what}); name one, such as "
         "--template vicuna_v1, or --template chat for the language model's own"
     )
 
@@ -115,8 +115,8 @@ def _chat_template(source: Source) -> str | None:
 
 
 def _rendered(template: str, source: Source) -> str:
-    """The template on a question about a picture; transformers runs it in a sandbox."""
-    from jinja2 import TemplateError  # a dependency of chat templates alone
+    """Render the template for a question about a picture; transformers runs it in a sandbox."""
+    from jinja2 import TemplateError  # needed for chat templates only
 
     try:
         run: Any = render_jinja_template

@@ -1,4 +1,4 @@
-"""The converters by name: which format a checkpoint has, and how it is read."""
+"""The converters by name: recognising the format of a checkpoint, and reading it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Converter:
     """One foreign format."""
 
     matches: Callable[[Source], bool]
-    """Whether a source has this format; looks at file names and config files before it opens weights."""
+    """Whether a source has this format; file names and config files are checked before weights are opened."""
     read: Callable[[Source, str | None], Imported]
-    """The source and a template, or None for the format's own -> its content."""
+    """Reads a source; arguments are the source, and a template or None for the format's own."""
     about: str
-    """The format in a few words."""
+    """A short description of the format."""
 
 
 CONVERTERS: dict[str, Converter] = {
@@ -60,9 +60,9 @@ def register_converter(
 
     Args:
         name: letters, digits, ``_`` and ``-``.
-        matches: whether a :class:`~inlay.adapters.convert.source.Source` has this format.
-        read: the source and a template (or None) -> :class:`~inlay.adapters.convert.imported.Imported`.
-        about: the format in a few words.
+        matches: function that tells whether a :class:`~inlay.adapters.convert.source.Source` has this format.
+        read: function from the source and a template (or None) to :class:`~inlay.adapters.convert.imported.Imported`.
+        about: a short description of the format.
 
     Raises:
         RegistrationError: functions that take other arguments, or the name of another format. The
@@ -74,10 +74,10 @@ def register_converter(
 
 
 def converter_for(source: Source, name: str | None = None) -> Converter:
-    """The converter of a name, or the first that recognises a source.
+    """The converter with a name, or the first that recognises a source.
 
     Raises:
-        ConvertError: there is none.
+        ConvertError: there is no such converter.
     """
     if name is not None:
         if name not in CONVERTERS:
@@ -88,5 +88,5 @@ def converter_for(source: Source, name: str | None = None) -> Converter:
             return converter
     known = "; ".join(f"{key} ({converter.about})" for key, converter in CONVERTERS.items())
     raise ConvertError(
-        f"{source}: this is not a checkpoint of a known format: {known}. Name it with --format if it is one"
+        f"{source}: the format was not recognised; known are: {known}. Name it with --format if it is one of them"
     )

@@ -1,8 +1,8 @@
-"""Files of a foreign checkpoint: names of tensors first, tensors when they are asked for.
+"""Files of a foreign checkpoint: the names of tensors are read first, the tensors lazily.
 
 A source is one file, or a folder with ``config.json`` and weights in one file or in shards. Safetensors are memory
 mapped. Pickles are opened with ``weights_only=True``, so no code in them can run, and memory mapped if torch 1.6 or
-later wrote them. Of a sharded checkpoint only the files that hold a wanted tensor are opened.
+later wrote them. Of a sharded checkpoint only the files with a requested tensor are opened.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _BESIDE = frozenset(
     {"optimizer", "scaler", "epoch", "iters", "iter", "step", "lr_scheduler", "args", "hyper_parameters"}
 )
-"""Entries of a training checkpoint beside ``model``, which are not weights."""
+"""Entries of a training checkpoint, next to ``model``, that are not weights."""
 
 
 class ConvertError(InlayError):
-    """A foreign checkpoint cannot be converted: an unknown format, or a tensor that is missing, extra or misshapen."""
+    """A foreign checkpoint cannot be converted: unknown format, or a tensor is missing, extra or of another shape."""
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Name -> tensor of one or several files; a file is opened when one of its tensors is read.
+    """A mapping from name to tensor over one or several files; a file is opened when one of its tensors is read.
 
     Args:
         places: name of a tensor -> its file.
@@ -53,7 +53,7 @@ class Tensors(Mapping[str, Tensor]):
         """All tensors of a file.
 
         Raises:
-            ConvertError: it holds more than tensors, or is damaged.
+            ConvertError: the file contains other objects than tensors, or is damaged.
         """
         held = _opened(path)
         tensors = cls(dict.fromkeys(held.keys(), path))
@@ -71,9 +71,9 @@ class Tensors(Mapping[str, Tensor]):
             self._open[path] = _opened(path)
         held = self._open[path]
         if name not in held.keys():  # noqa: SIM118 - safe_open has no __contains__
-            raise ConvertError(f"{path}: the index names the tensor {name} here, and this file does not hold it")
+            raise ConvertError(f"{path}: expected the tensor {name}, which the index assigns to this file, found none")
         tensor: Tensor = held[name] if isinstance(held, dict) else held.get_tensor(name)
-        return tensor.detach()  # some files hold parameters
+        return tensor.detach()  # some files contain parameters
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -83,7 +83,7 @@ class Tensors(Mapping[str, Tensor]):
 
 
 class Joined(Mapping[str, Tensor]):
-    """The tensors of several files, each under a prefix of its own.
+    """The tensors of several files, with a prefix for each file.
 
     Args:
         files: prefix -> tensors.
@@ -110,7 +110,7 @@ class Source:
         path: a file or a folder.
 
     Raises:
-        ConvertError: nothing is there.
+        ConvertError: there is no such file or folder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -125,7 +125,7 @@ class Source:
         return str(self.path)
 
     def has(self, *names: str) -> Path | None:
-        """The first of these files that the folder has; None without one."""
+        """The first of these files that the folder has; None if it has none."""
         return next((self.folder / name for name in names if (self.folder / name).is_file()), None)
 
     def json(self, name: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Source:
         """All weights of the source: the file itself, or those of the folder by its index.
 
         Raises:
-            ConvertError: there are none, or an index names a file outside the folder.
+            ConvertError: there are no weights, or an index names a file outside the folder.
         """
         if self.path.is_file():
             return Tensors.of_file(self.path)
@@ -205,7 +205,7 @@ def _opened(path: Path) -> Any:
 
 
 def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a model, also where it is one dictionary a module: ``{"projector": {"0.weight": ...}}``."""
+    """The state dict of a model, also if it is nested by module: ``{"projector": {"0.weight": ...}}``."""
     flat: dict[str, Any] = {}
     for name, value in held.items():
         inner = {f"{name}.{key}": held for key, held in value.items()} if isinstance(value, dict) else {name: value}
@@ -214,5 +214,5 @@ def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries beside ``model`` that are neither of training nor plain settings: they must be tensors."""
+    """Entries next to ``model`` that are neither training state nor plain settings, and so must be tensors."""
     return {name: held[name] for name in held if name not in {*_BESIDE, "model", "config"}}

@@ -1,1 +1,1 @@
-"""Backbone and adapter at work together: encode, collate, embed, forward, generate; attach and detach."""
+"""Backbone and adapter combined: encode, collate, embed, forward, generate; attach and detach."""

@@ -1,4 +1,4 @@
-"""Attach, swap and detach: each change is registered for undoing before it is made, and undone on any exception."""
+"""Attach, swap and detach. The undo step of each change is registered before the change, and runs on any exception."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _TAKING = threading.Lock()
 
 
 def changing(backbone: Backbone, action: str) -> AbstractContextManager[None]:
-    """A context in which the owner of a backbone's language model may change; calls of other threads wait."""
+    """A context for attaching to and detaching from a backbone's language model; calls of other threads wait."""
     return occupancy_of(backbone.llm.model).change(action)
 
 
 def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> None:
-    """Put an adapter's parts into a backbone's language model.
+    """Insert an adapter's parts into a backbone's language model.
 
     Args:
-        adapter: not attached.
+        adapter: an adapter that is not attached.
         backbone: the frozen models; their tensors are not changed.
         strict: refuse a backbone with other weights, or without a generator.
-        verify: run the canary where the weights are the same.
+        verify: run the canary if the backbone has the weights that it was recorded with.
 
     Raises:
-        AttachError: the adapter is attached, or the language model carries adapter layers, of inlay or another library.
+        AttachError: the adapter is attached, or the language model has adapter layers, of inlay or another library.
         IncompatibleBackbone: with a table of the differences.
-        CanaryError: the attached model gives other numbers than when the adapter was saved. Nothing stays attached.
+        CanaryError: the attached model gives other logits than when the adapter was saved. Nothing stays attached.
     """
     occupancy = occupancy_of(backbone.llm.model)
     attachment = Attachment(backbone, adapter, adapter.name)
@@ -71,7 +71,7 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
 
 
 def _put_in(adapter: AdapterParts, attachment: Attachment) -> None:
-    """Token rows, then LoRA; each registers how to undo it."""
+    """Insert token rows, then LoRA; each registers its undo step."""
     llm, undo = attachment.backbone.llm, attachment.undo
     if adapter.tokens is not None:
         attachment.signals = Signals.of(adapter.tokens.config, adapter.tokens.attach(llm, undo).ids)
@@ -80,7 +80,7 @@ def _put_in(adapter: AdapterParts, attachment: Attachment) -> None:
 
 
 def detach(adapter: AdapterParts) -> None:
-    """Take an adapter off; every change is undone, also where undoing one of them raises.
+    """Detach an adapter; every change is undone, even if one of the undo steps raises.
 
     Raises:
         AttachError: it is not attached.
@@ -95,15 +95,15 @@ def detach(adapter: AdapterParts) -> None:
 def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> bool:
     """Exchange the matrices in the layers of an attached adapter for those of another of the same shape.
 
-    The first time that the other one comes to this backbone it is checked as by :func:`attach`, its canary included.
-    From then on the exchange takes microseconds, whatever the adapters' size. Projectors may be of any kind.
+    The first time that the other adapter is used on this backbone, it is checked as by :func:`attach`, including its
+        canary. After that the exchange takes microseconds for any size. Projectors may be of any kind.
 
     Returns:
-        False, with nothing changed, where it takes :func:`detach` and :func:`attach`: one of the two has token rows, or
-        their LoRA differ in targets or shapes.
+        False, with nothing changed, if :func:`detach` and :func:`attach` are needed: one of the two has token rows, or
+            their LoRA differ in targets or shapes.
 
     Raises:
-        InlayError: as of :func:`attach`; ``adapter`` stays attached.
+        InlayError: as in :func:`attach`; ``adapter`` stays attached.
     """
     if not adapter.attached:
         return False
@@ -112,12 +112,12 @@ def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False)
 
 
 def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> None:
-    """Attach another adapter in the place of an attached one; where that fails, the attached one stays.
+    """Replace an attached adapter by another one; on an error the attached one stays.
 
     The caller holds the language model by :func:`changing`.
 
     Raises:
-        InlayError: as of :func:`attach`.
+        InlayError: as in :func:`attach`.
     """
     backbone = adapter.attachment.backbone
     try:
@@ -125,7 +125,7 @@ def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) ->
             detach(adapter)
             attach(other, backbone, strict=strict)
     except BaseException:
-        if backbone.attached is None:  # the other one may be attached, to another backbone
+        if backbone.attached is None:  # the other adapter may be attached to another backbone
             attach(adapter, backbone, verify=False)
         raise
 
@@ -164,10 +164,10 @@ def admit(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False) ->
 
 
 def admit_row(adapter: AdapterParts, backbone: Backbone) -> None:
-    """Check that an adapter can serve rows of a batch without being attached; a second check costs nothing.
+    """Check that an adapter can be used for rows of a batch without being attached; the result is stored.
 
     Raises:
-        AttachError: it is attached elsewhere.
+        AttachError: it is attached to another backbone.
         IncompatibleBackbone: it does not fit.
     """
     if adapter.attached:
@@ -177,7 +177,7 @@ def admit_row(adapter: AdapterParts, backbone: Backbone) -> None:
 
 
 def _verify(adapter: AdapterParts, backbone: Backbone, report: Report) -> None:
-    """Run the canary, where there is one of these weights and the backbone is the one that it was recorded on."""
+    """Run the canary, if there is one for these weights and the backbone is the one on which it was recorded."""
     if report.verdict == "exact" and (stored := adapter.canary) is not None:
         core = ModelCore(backbone, adapter)
         canary.verify(core.probe, stored, backbone.llm.dtype, core.probe_conditioning, backbone.ports)
@@ -193,7 +193,7 @@ def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
 
 
 def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
-    """Let another adapter hold the layers and the attachment of an attached one."""
+    """Transfer the layers and the attachment of an attached adapter to another one."""
     attachment = attached.attachment
     _take(other, attachment)
     try:
@@ -207,7 +207,7 @@ def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
 
 
 def _take(adapter: AdapterParts, attachment: Attachment) -> None:
-    """Give an adapter its attachment; of two threads that attach it to different language models, one is refused."""
+    """Set an adapter's attachment; if two threads attach it to different language models, one of them raises."""
     with _TAKING:
         if adapter.attached:
             raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
@@ -215,7 +215,7 @@ def _take(adapter: AdapterParts, attachment: Attachment) -> None:
 
 
 def _forget(itself: weakref.ref[Attachment]) -> None:
-    """End an attachment, whichever adapter holds it by now."""
+    """End an attachment, for the adapter that has it now."""
     if (attachment := itself()) is not None:
         holder, attachment.adapter = attachment.adapter, None
         if isinstance(holder, AdapterParts) and holder._attachment is attachment:
@@ -223,7 +223,7 @@ def _forget(itself: weakref.ref[Attachment]) -> None:
 
 
 def _adapter_layers(model: nn.Module) -> str | None:
-    """Why a language model without an owner cannot be attached to; None if it can."""
+    """The reason why nothing can be attached to a language model without an owner; None if it is possible."""
     if (foreign := foreign_adapters(model)) is not None:
         return foreign
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""An attachment: one adapter on one backbone, and how to undo it."""
+"""An attachment: one adapter on one backbone, with the steps that undo it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Attachment:
-    """One adapter on one backbone; it ends by ``undo.close()``, and when nothing refers to it any more.
+    """One adapter on one backbone; it ends with ``undo.close()``, or when it is garbage collected.
 
-    The steps of ``undo`` must not refer to the attachment, or it would live for ever.
+    The steps of ``undo`` must not refer to the attachment, which could then never be garbage collected.
 
     Args:
         backbone: the frozen models.
         adapter: the adapter that is about to be attached.
-        name: its name, for messages.
+        name: the adapter's name, for messages.
     """
 
     def __init__(self, backbone: Backbone, adapter: nn.Module, name: str) -> None:
@@ -38,7 +38,7 @@ class Attachment:
         self.signals = Signals()
         self.undo = Undo()
         """Undoes every change to the language model, the last one first."""
-        # An adapter that is dropped without detach leaves the language model free for the next one.
+        # If an adapter is garbage collected without detach, another one can be attached to the language model.
         dropped = weakref.finalize(self, self.undo.close)
         dropped.atexit = False
         self.undo.callback(dropped.detach)
@@ -58,7 +58,7 @@ class Attachment:
 
 
 def exclusive(method: F) -> F:
-    """A method that uses the language model: it raises once the adapter is detached, and waits for other threads."""
+    """Decorate a method that uses the language model: it raises after detach, and waits for other threads."""
 
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:

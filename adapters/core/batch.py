@@ -1,4 +1,4 @@
-"""Encoded conversations to one padded batch of tensors."""
+"""Collating encoded conversations into one padded batch of tensors."""
 
 from __future__ import annotations
 
@@ -39,34 +39,36 @@ class Batch:
     inputs: Mapping[Modality, Inputs] = field(default_factory=dict)
     """Preprocessed media, ``[n, ...]`` a modality."""
     features: Mapping[Modality, Tensor] = field(default_factory=dict)
-    """Cached frozen features ``[n, tokens, width]``; where given, the encoder is not run."""
+    """Cached frozen features ``[n, tokens, width]``, with which the encoder is not run."""
     tiles: Mapping[Modality, Tiles] = field(default_factory=dict)
-    """Modality whose media are tiled -> their grids; then ``n`` counts tiles in ``inputs`` and ``features``."""
+    """Modality whose media are tiled -> their grids; ``n`` is then the number of tiles in ``inputs`` and
+    ``features``."""
     names: tuple[str, ...] = ()
     """Sample ids."""
     target: Tensor | None = None
     """``[B, U]``; targets of an encoder-decoder's decoder, :data:`IGNORE` in the padding."""
     prompts: Mapping[Modality, Prompts] = field(default_factory=dict)
-    """Per modality whose projector reads prompts: the words of each medium's turn in the projector's own tokens."""
+    """Modality whose projector reads prompts -> the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
-    """Media that the assistant makes, in reading order over the whole batch."""
+    """Media in the assistant's turns, in reading order over the whole batch."""
     branches: tuple[tuple[int, ...], ...] = ()
-    """For each row the lengths of its prefix and its branches, or nothing; empty if no row has branches."""
+    """For each row the lengths of its prefix and branches, () for a row without; empty if no row has branches."""
     _planned: tuple[LossPlan, tuple[int, ...]] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def plan(self) -> LossPlan | None:
         """Labelled rows and row lengths, found on the CPU so that the step needs no host sync.
 
-        None for a batch made by ``dataclasses.replace``, and once labels, mask or target were changed in place: a plan
-        never belongs to other labels.
+        None for a batch from ``dataclasses.replace``, and after labels, mask or target were changed in place, because
+        the
+                plan would belong to other labels.
         """
         if self._planned is None or self._planned[1] != self._versions():
             return None
         return self._planned[0]
 
     def _versions(self) -> tuple[int, ...]:
-        """How often the tensors that a plan depends on were written to; inference tensors do not count that."""
+        """Version counters of the tensors that a plan depends on; inference tensors have none."""
         tensors = (self.labels, self.mask, self.target)
         return tuple(0 if t is None or t.is_inference() else t._version for t in tensors)
 
@@ -74,7 +76,7 @@ class Batch:
         return {**self.__dict__, "_planned": self.plan}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A copy of a tensor, for instance from a worker process of a DataLoader, counts from the beginning.
+        # The version counter of a copy, such as one from a DataLoader worker, starts at zero.
         plan = state.pop("_planned")
         self.__dict__.update(state, _planned=None)
         if plan is not None:
@@ -102,7 +104,7 @@ class Batch:
         return moved if plan is None else moved.planned(plan.to(device))
 
     def planned(self, plan: LossPlan) -> Batch:
-        """The same batch with its loss plan."""
+        """The batch with its loss plan."""
         batch = copy.copy(self)
         object.__setattr__(batch, "_planned", (plan, self._versions()))
         return batch
@@ -122,8 +124,8 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
 
     Args:
         rows: one or more conversations.
-        pad_id: id of padding.
-        side: right for training, left for generation.
+        pad_id: token id of the padding.
+        side: side of the padding: right for training, left for generation.
 
     Raises:
         MessageError: no conversation.

@@ -1,7 +1,8 @@
-"""Several answers to one prompt as branches of one row, so that the prompt with its media is read once.
+"""Several answers to one prompt as branches of one row, so that the prompt with its media is computed once.
 
-The row is the common prefix without its last token, and after it each continuation, which begins with that last token:
-so every label is predicted inside its own branch. See :mod:`inlay.adapters.language.packing.packed_attention`.
+The row consists of the common prefix without its last token, followed by the continuations, each of which begins with
+that last token: so every label is predicted inside its own branch. See
+:mod:`inlay.adapters.language.packing.packed_attention`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ __all__ = ["join_branches", "last_answer"]
 
 
 def last_answer(row: Encoded, prompt: Encoded) -> Encoded:
-    """The row with labels in its last answer alone; those of earlier turns become :data:`IGNORE`.
+    """Keep the labels of the last answer only; those of earlier turns become :data:`IGNORE`.
 
     Args:
         row: an encoded conversation.
-        prompt: the same conversation without its last answer, encoded for generation. An encoder-decoder's target holds
-            the last answer alone, so its rows stay as they are.
+        prompt: the same conversation without its last answer, encoded for generation. The target of an encoder-decoder
+            is the last answer alone, so its rows are not changed.
     """
     if row.target is not None:
         return row
@@ -34,15 +35,15 @@ def last_answer(row: Encoded, prompt: Encoded) -> Encoded:
 
 
 def join_branches(rows: Sequence[Encoded], longest: int | None = None) -> Encoded | None:
-    """One row for conversations that differ in their last answers only.
+    """Join conversations that differ only in their last answers into one row.
 
     Args:
         rows: at least two conversations with the same media, labelled in their last answers.
-        longest: limit of positions of a row, the LLM's context; none if None.
+        longest: limit on the positions of a row, the LLM's context; None for no limit.
 
     Returns:
-        A row with branches in the order of the rows; None if the prompts or their media differ, if a medium stands at
-        the end of the prompt, if the row would be longer than the limit, or for an encoder-decoder.
+        A row with branches in the order of the rows; None if the prompts or their media differ, if a medium ends the
+            prompt, if the row would be longer than the limit, or for an encoder-decoder.
 
     Example:
         >>> def row(*answer: int) -> Encoded:
@@ -77,14 +78,14 @@ def join_branches(rows: Sequence[Encoded], longest: int | None = None) -> Encode
 
 
 def _common(one: Tensor, other: Tensor) -> int:
-    """Length of the common beginning of two sequences of ids."""
+    """Length of the common prefix of two sequences of ids."""
     width = min(len(one), len(other))
     different = (one[:width] != other[:width]).nonzero()
     return int(different[0]) if len(different) else width
 
 
 def _same_prompts(one: Encoded, other: Encoded) -> bool:
-    """Whether the words that projectors read beside the media are the same."""
+    """Whether the instructions that projectors read with the media are the same."""
     return one.prompts.keys() == other.prompts.keys() and all(
         len(own) == len(other.prompts[name]) and all(map(torch.equal, own, other.prompts[name]))
         for name, own in one.prompts.items()

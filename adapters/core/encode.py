@@ -1,11 +1,11 @@
-"""One conversation to ids: tokenise, label by offsets, keep places for media.
+"""Encoding one conversation to ids: tokenise, label by offsets, reserve positions for media.
 
 A decoder-only model reads one sequence, in which the answers are labelled. For an encoder-decoder the sequence is the
 source (media and all turns before the last answer, nothing labelled) and the last answer is the target.
 
 Text between two media is tokenised once, as one string, and each token is labelled by the position of its last
-character. So the ids equal the tokenizer's ids for the rendered text, and labels cannot shift against them. Only text
-that the authors' code tokenises apart is a string of its own, see :mod:`inlay.adapters.core.tokenise`.
+character. So the ids equal the tokenizer's ids for the rendered text, and labels cannot be misaligned. Only text that
+the authors' code tokenises separately is a string of its own, see :mod:`inlay.adapters.core.tokenise`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["Encoded", "Limit", "encode"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most positions of a training row."""
+    """The limit on the positions of a training row."""
 
     positions: int | None = None
-    """None: the LLM's context alone."""
+    """None: the LLM's context is the only limit."""
     cut: bool = False
-    """Whether the end of a longer row is cut off. Media are never cut: a row whose media, or whose last labels, lie
-    beyond the limit is an error."""
+    """Whether the end of a longer row is cut off. Media are never cut: a row with media, or with all of its labels,
+        beyond the limit is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,17 @@ class Encoded:
     target: Tensor | None = None
     """``[U]``; target of an encoder-decoder's decoder; None for other models and in generation."""
     prompts: Mapping[Modality, tuple[Tensor, ...]] = field(default_factory=dict)
-    """Per modality whose projector reads prompts: ids ``[L]`` of the words of each medium's turn."""
+    """Modality whose projector reads prompts -> ids ``[L]`` of the words of each medium's turn."""
     made: tuple[MadePart, ...] = ()
-    """Media that the assistant makes, in reading order; in the ids each is the signal tokens of its modality."""
+    """Media in the assistant's turns, in reading order; in the ids each is a group of signal tokens of its modality."""
     counts: tuple[int, ...] = ()
-    """Slots of each medium."""
+    """Number of slots of each medium."""
     grids: tuple[Grid | None, ...] = ()
-    """The tiles of each medium; None for one that is not tiled."""
+    """The tile grid of each medium; None for one that is not tiled."""
     cut: int = 0
-    """Positions that were cut off at the end."""
+    """Number of positions that were cut off at the end."""
     branches: tuple[int, ...] = ()
-    """Lengths of a prefix and of the continuations that share it; empty for a plain row."""
+    """Lengths of the prefix and of the branches that share it; empty for a plain row."""
 
 
 def encode(
@@ -93,14 +93,14 @@ def encode(
     Args:
         messages: canonical messages.
         layout: the adapter's layout.
-        language: for its tokenizer, BOS rule and context.
-        tokens: LLM positions per medium of each modality.
-        tilers: modality -> the rule that tiles its media, whose positions depend on their size.
+        language: the language model, with its tokenizer, BOS rule and context.
+        tokens: modality -> number of LLM positions per medium.
+        tilers: modality -> the rule that tiles its media; their positions depend on their sizes.
         readers: modality -> function from the words of a medium's turn to ids, for projectors that read prompts.
-        signals: the signal tokens of the attached adapter, which stand for the media that the assistant makes.
-        generation: end where the model's answer begins.
-        name: the sample's id, put in front of every error.
-        limit: of training rows; not used in generation.
+        signals: the signal tokens of the attached adapter, which represent the media in the assistant's turns.
+        generation: end where the answer begins.
+        name: the sample's id, with which every error begins.
+        limit: the limit on training rows; not used in generation.
 
     Raises:
         TooLongError: more positions than the context or the limit, and the row may not or cannot be cut.
@@ -157,18 +157,18 @@ def encode(
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """How many positions media take."""
+    """The numbers of positions that media take."""
 
     tokens: Mapping[Modality, int]
     tilers: Mapping[Modality, Tiler]
     where: str
 
     def of(self, part: MediaPart) -> tuple[tuple[Piece, ...], Grid | None]:
-        """Texts and numbers of positions of a medium, and its tiles."""
+        """Texts and numbers of positions of a medium in sequence order, and its tiles."""
         if part.modality not in self.tokens:
             known = ", ".join(self.tokens) or "text only"
             raise LayoutError(
-                f"{self.where}the message holds a medium of type {part.modality!r}, this model takes: {known}"
+                f"{self.where}the message has a medium of type {part.modality!r}; this model takes: {known}"
             )
         tiler = self.tilers.get(part.modality)
         if tiler is None:
@@ -195,7 +195,7 @@ class _Sequence:
         self.slots += [False] * len(new)
 
     def place(self, part: MediaPart, places: _Places) -> list[Text | int]:
-        """Record a medium; its texts and numbers of positions are to be appended."""
+        """Record a medium; the caller appends its texts and positions."""
         pieces, grid = places.of(part)
         self.media.append(part)
         self.counts.append(counted(pieces))
@@ -203,14 +203,14 @@ class _Sequence:
         return [piece if isinstance(piece, int) else Text(piece) for piece in pieces]
 
     def keep(self, count: int, pad_id: int) -> None:
-        """Append places for features."""
+        """Append slots for features."""
         self.ids += [pad_id] * count
         self.labels += [IGNORE] * count
         self.slots += [True] * count
 
 
 def _bos(layout: Layout, language: LanguageModel) -> int | None:
-    """The id that begins a sequence: the tokenizer's BOS, or the one that the template's authors set."""
+    """The BOS id of a sequence: the tokenizer's, or the one that the template's authors set."""
     tokenizer = language.tokenizer
     if template_named(layout.template).bos_is_eos and (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>"):
         return None if language.bos_id is None else int(tokenizer.eos_token_id)
@@ -243,7 +243,7 @@ def _check_rows(ids: Sequence[int], language: LanguageModel, where: str) -> None
 def _sequence(
     laid: Sequence[Segment], bos: Bos, bos_id: int | None, language: LanguageModel, places: _Places
 ) -> _Sequence:
-    """Tokenise segments, BOS in its place."""
+    """Tokenise segments and insert BOS."""
     sequence = _Sequence()
     texts = (index for index, segment in enumerate(laid) if isinstance(segment, Text))
     place = next(texts, len(laid)) if bos == "after_media" else 0
@@ -256,16 +256,16 @@ def _sequence(
 
 @dataclass(frozen=True, slots=True)
 class _Most:
-    """The most positions of a sequence."""
+    """The limit on the positions of a sequence."""
 
     positions: int | None
     what: str
-    """Its name in errors."""
+    """Name of the limit in errors."""
     cut: bool
 
     @classmethod
     def of(cls, context: int | None, limit: Limit | None, made: Sequence[MadePart]) -> _Most:
-        """The smaller one of context and limit; a row with signal tokens, which are labelled, is never cut."""
+        """The smaller of context and limit; a row with signal tokens, which are labelled, is never cut."""
         asked = None if limit is None else limit.positions
         if asked is not None and (context is None or asked < context):
             return cls(asked, f"the limit of {asked}", limit is not None and limit.cut and not made)
@@ -277,13 +277,13 @@ class _Most:
         Args:
             sequence: changed in place.
             where: the sample, for errors.
-            trained: whether the sequence has the labels; a sequence without them is never cut.
+            trained: whether the sequence has labels; one without is never cut.
 
         Returns:
             The number of positions that were cut off.
 
         Raises:
-            TooLongError: it may not be cut, or its media or all of its labels would be.
+            TooLongError: it must not be cut, or the cut would remove media or all labels.
         """
         most = self.positions
         if most is None or len(sequence.ids) <= most:
@@ -291,10 +291,10 @@ class _Most:
         size = len(sequence.ids)
         kept = not any(sequence.slots[most:]) and any(label != IGNORE for label in sequence.labels[:most])
         if not (self.cut and trained and kept):
-            why = "its media or whole answers lie beyond it, so it is not cut" if self.cut else "nothing is cut"
+            why = "its media or all answers are beyond it, so it is not cut" if self.cut else "cutting is not enabled"
             raise TooLongError(
                 f"{where}{size} positions ({sum(sequence.slots)} of them media) are more than {self.what}; shorten the "
-                "text, split the conversation, choose a tiling with fewer tiles, or use an LLM with a longer context "
+                "text, split the conversation, choose a tiling with fewer tiles, or use an LLM with a larger context "
                 f"({why})"
             )
         del sequence.ids[most:], sequence.labels[most:], sequence.slots[most:]
@@ -302,7 +302,7 @@ class _Most:
 
 
 def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, places: _Places) -> None:
-    """Append segments; texts that belong to a medium are tokenised with the texts beside them."""
+    """Append segments; texts that belong to a medium are tokenised with the adjacent texts."""
     pieces: list[Text | int] = []
     for segment in laid:
         pieces += [segment] if isinstance(segment, Text) else sequence.place(segment.part, places)

@@ -1,7 +1,7 @@
-"""The core of a model: backbone and adapter together, from conversations to losses, states, token ids and media.
+"""The core of a model: backbone and adapter combined, from conversations to losses, states, token ids and media.
 
-Data flow one way: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss | text | hidden
-states of signal tokens -> output projector -> generator -> media. Each arrow is one method here;
+Data flow in one direction: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss | text
+| hidden states of signal tokens -> output projector -> generator -> media. Each arrow is one method here;
 :mod:`inlay.adapters.chat` builds answers on them.
 """
 
@@ -52,8 +52,8 @@ class ModelCore(Generic[A]):
 
     Args:
         backbone: the frozen models.
-        adapter: its parts.
-        holder: the adapter that is attached, if that is another one (for rows of other adapters in one batch).
+        adapter: the adapter whose parts are used.
+        holder: the attached adapter, if it is another one (for rows of several adapters in one batch).
     """
 
     def __init__(self, backbone: Backbone, adapter: A, *, holder: AdapterParts | None = None) -> None:
@@ -62,7 +62,7 @@ class ModelCore(Generic[A]):
         self.attachment = self.holder.attachment
         self._tilers: dict[tuple[Tiling, int], Tiler] = {}
         self.limit = Limit()
-        """The most positions of a training row; answers in generation are not bound by it."""
+        """The limit on training rows; it does not apply to generation."""
 
     def __getstate__(self) -> dict[str, Any]:
         raise AttachError(
@@ -71,26 +71,26 @@ class ModelCore(Generic[A]):
         )
 
     def with_adapter(self, adapter: B) -> ModelCore[B]:
-        """The same backbone with the projectors and layout of an adapter that is not attached."""
+        """A model on the same backbone with the projectors and layout of an adapter that is not attached."""
         return ModelCore(self.backbone, adapter, holder=self.holder)
 
     def require_attached(self) -> None:
         """Check that the adapter is still attached.
 
         Raises:
-            AttachError: it is not.
+            AttachError: it is not attached.
         """
         self.attachment.require(self.holder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the language model for one call, in which other threads wait.
+        """Reserve the language model for the calls inside the context; other threads wait.
 
         With gradient checkpointing, do not call ``backward()`` inside: on a GPU it runs in a thread of torch, which
         would wait for this one.
 
         Raises:
-            AttachError: the adapter is not attached any more.
+            AttachError: the adapter is no longer attached.
         """
         with occupancy_of(self.backbone.llm.model).call():
             self.require_attached()
@@ -98,13 +98,13 @@ class ModelCore(Generic[A]):
 
     @property
     def tokens(self) -> dict[Modality, int]:
-        """LLM positions per medium of each modality; of a tiled picture those of one tile."""
+        """Modality -> LLM positions per medium, or per tile of a tiled picture."""
         return {
             name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities
         }
 
     def tilers(self, layout: Layout | None = None) -> dict[Modality, Tiler]:
-        """For each modality whose media a layout tiles: the rule for its encoder and projector.
+        """Modality whose media a layout tiles -> the rule for its encoder and projector.
 
         Raises:
             TilingError: the encoder or the projector cannot be tiled.
@@ -113,7 +113,7 @@ class ModelCore(Generic[A]):
         found: dict[Modality, Tiler] = {}
         for name in self.modalities:
             if (rule := chosen.tiling_for(name)) is not None:
-                key = rule, self.tokens[name]  # another adapter may take this one's place, with another projector
+                key = rule, self.tokens[name]  # a swap can replace the adapter and its projector
                 if key not in self._tilers:
                     self._tilers[key] = Tiler.of(rule, self.backbone.encoder(name), self.tokens[name])
                 found[name] = self._tilers[key]
@@ -121,17 +121,17 @@ class ModelCore(Generic[A]):
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Modalities that this model takes in, beside text."""
+        """Input modalities other than text."""
         return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
 
     @property
     def makes(self) -> tuple[Modality, ...]:
-        """Modalities that this adapter makes beside text, whether or not the backbone has the generators."""
+        """Output modalities other than text, whether or not the backbone has the generators."""
         return tuple(self.adapter.outputs)  # type: ignore[arg-type]  # as above
 
     @property
     def readers(self) -> dict[Modality, Reader]:
-        """For each projector that reads the instruction: how the words of a medium's turn become ids."""
+        """Modality whose projector reads the instruction -> function from the words of a medium's turn to ids."""
         reading = [name for name in self.modalities if self.adapter.reads_prompt(name)]
         return {name: partial(self._read, limit=self.adapter.projector(name).config.prompt_tokens) for name in reading}
 
@@ -146,7 +146,7 @@ class ModelCore(Generic[A]):
         generation: bool = False,
         name: str = "",
     ) -> Encoded:
-        """One conversation as ids, with the adapter's layout or another."""
+        """Encode one conversation to ids, with the adapter's layout or another."""
         self.require_attached()
         chosen = layout or self.adapter.layout
         return encode(
@@ -174,10 +174,10 @@ class ModelCore(Generic[A]):
 
         Args:
             rows: encoded conversations.
-            layout: whose geometry to use.
+            layout: the layout whose geometry is used.
             generation: pad on the left.
-            features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached; of a tiled one
-                ``[tiles, tokens, width]``.
+            features: function from a medium to its frozen features ``[tokens, width]``, if they are cached; for a tiled
+                medium ``[tiles, tokens, width]``.
         """
         self.require_attached()
         batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
@@ -211,7 +211,7 @@ class ModelCore(Generic[A]):
         return self.backbone.llm.plan(batch.labels, batch.mask, batch.target, batch.branches)
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
-        """Conversations to one batch: :meth:`encode`, then :meth:`collate`."""
+        """Convert conversations to one batch: :meth:`encode`, then :meth:`collate`."""
         rows = [self.encode(messages, generation=generation) for messages in conversations]
         return self.collate(rows, generation=generation)
 
@@ -222,7 +222,7 @@ class ModelCore(Generic[A]):
         projected = {name: self._projected(name, batch, embeddings) for name in self.modalities}
         if batch.order:
             embeddings = splice.insert(embeddings, batch.slots, splice.in_order(projected, batch.order), batch.names)
-        # What a batch does not use is still touched, so that all ranks of a distributed run have one graph.
+        # Unused projectors stay in the graph with a zero contribution, so that all ranks of a distributed run agree.
         idle = [own for name, own in projected.items() if name not in batch.order and isinstance(own, Tensor)]
         if self.adapter.newline is not None and not any(tiles.rule.newline for tiles in batch.tiles.values()):
             idle.append(self.adapter.newline.row)
@@ -253,10 +253,10 @@ class ModelCore(Generic[A]):
         """One forward pass.
 
         Args:
-            batch: on the backbone's device or another; it is moved.
-            logits: only the labelled rows go through the LM head, or all; with ``none`` the loss comes alone, faster
-                and in less memory, and is the same.
-            states: give the states of signal tokens too, of the same pass.
+            batch: a batch on any device; it is moved to the backbone's.
+            logits: compute logits of the labelled rows or of all; with ``none`` only the loss is computed, with the
+                same value, faster and in less memory.
+            states: also return the states of signal tokens, from the same pass.
         """
         batch = batch.to(self.backbone.device)
         return self.predict(self.embeddings(batch), batch, logits=logits, states=states)
@@ -270,13 +270,13 @@ class ModelCore(Generic[A]):
         logits: Literal["none", "labelled", "all"] = "labelled",
         states: bool = False,
     ) -> Output:
-        """The LLM's output for given embeddings, for instance of a teacher in the place of the projector.
+        """The LLM's output for given embeddings, for instance those of a teacher instead of the projector.
 
         Args:
-            embeddings: ``[B, T, width]``, of the batch.
-            batch: its mask, labels and target; on the device of the embeddings.
-            logits: as for a whole forward pass.
-            states: as for a whole forward pass.
+            embeddings: ``[B, T, width]``, the embeddings of the batch.
+            batch: the batch, whose mask, labels and target are used, on the device of the embeddings.
+            logits: as in :meth:`__call__`.
+            states: as in :meth:`__call__`.
         """
         llm = self.backbone.llm
         plan = batch.plan or self._plan(batch)
@@ -306,7 +306,7 @@ class ModelCore(Generic[A]):
 
     @exclusive
     def log_probs(self, batch: Batch) -> TokenLogProbs:
-        """Log-probabilities of the labelled tokens, with gradients; the scores of a whole batch are not kept.
+        """Log-probabilities of the labelled tokens, with gradients. Logits are computed in chunks where possible.
 
         Args:
             batch: conversations, or prompts with branches (:mod:`inlay.adapters.core.branches`).
@@ -321,8 +321,8 @@ class ModelCore(Generic[A]):
         """The input of output projectors; the LM head is not run.
 
         Returns:
-            For every modality with signal tokens ``[n, signals, width]``, ``n`` media in the order of ``batch.made``:
-            the last hidden state of each signal token plus its input embedding, at the position where it is read.
+            Modality with signal tokens -> ``[n, signals, width]``, ``n`` media in the order of ``batch.made``: the last
+                hidden state of each signal token plus its input embedding, at the position of the token.
 
         Raises:
             SignalError: an incomplete group of signal tokens.
@@ -335,14 +335,14 @@ class ModelCore(Generic[A]):
     @exclusive
     @torch.no_grad()
     def generate(self, batch: Batch, *, layout: Layout | None = None, **options: Any) -> list[list[int]]:
-        """New token ids for each row of a left-padded batch; greedy unless the options say otherwise.
+        """Generate new token ids for each row of a left-padded batch, greedily by default.
 
-        Signal tokens come in whole groups; a group that ``max_new_tokens`` cut off is completed.
+        Signal tokens are generated in complete groups; a group that ``max_new_tokens`` cuts off is completed.
 
         Args:
-            batch: of conversations that end with the user's turn.
-            layout: whose turn ends and stop texts end a row; the adapter's if not given.
-            options: of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
+            batch: a batch of conversations that end with the user's turn.
+            layout: the layout whose turn ends and stop texts end a row; the adapter's if not given.
+            options: the options of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
         """
         batch = batch.to(self.backbone.device)
         chosen = layout or self.adapter.layout
@@ -354,9 +354,9 @@ class ModelCore(Generic[A]):
 
     @exclusive
     def write(self, embeddings: Tensor, mask: Tensor, *, end: TurnEnd | None, **options: Any) -> Generation:
-        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask, with the reason why each row ended.
+        """:meth:`generate` from embeddings ``[B, T, width]`` and their mask, with the reason why each row ended.
 
-        Without a turn end, EOS alone ends a row.
+        Without a turn end, only EOS ends a row.
         """
         signals, end = self.adapter.signals, end or TurnEnd((), ())
         options = {"do_sample": False} | options
@@ -368,7 +368,7 @@ class ModelCore(Generic[A]):
     @exclusive
     @torch.no_grad()
     def make(self, modality: Modality, states: Tensor, **options: Any) -> list[Made]:
-        """Media from states of signal tokens ``[n, signals, width]``; options are the generator's."""
+        """Generate media from states of signal tokens ``[n, signals, width]``; options are the generator's."""
         return self.backbone.generator(modality).generate(self.adapter.condition(modality, states), **options)
 
     @exclusive
@@ -380,14 +380,14 @@ class ModelCore(Generic[A]):
 
     @exclusive
     def probe_conditioning(self, conversation: Sequence[Message]) -> dict[Modality, Tensor]:
-        """Conditioning ``[n, tokens, width]`` of the media that the assistant makes, without dropout."""
+        """Conditioning ``[n, tokens, width]`` of the media in the assistant's turns, without dropout."""
         with self.inference():
             states = self.signal_states(self.batch([conversation]))
             return {name: self.adapter.condition(name, states[name]) for name in self.makes}
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """A context without dropout and without gradients; the adapter's mode comes back afterwards."""
+        """A context without dropout and gradients; the adapter's mode is restored afterwards."""
         was_training = self.adapter.training
         self.adapter.train(False)
         try:

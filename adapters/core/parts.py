@@ -1,4 +1,4 @@
-"""The parts of an adapter, held together by its interface and layout.
+"""The parts of an adapter, with its interface and layout.
 
 These parts declare which parameters train; the backbone never trains.
 """
@@ -32,7 +32,7 @@ from inlay.hub.format.manifest import CanarySpec, PortSpec, TrainingSpec
 __all__ = ["NEWLINE", "AdapterError", "AdapterParts", "newline_problem"]
 
 NEWLINE = "inputs.image.newline"
-"""Name of the part that ends each row of a tiled picture's features."""
+"""Name of the part with the embedding that ends each row of a tiled picture's features."""
 
 
 class AdapterError(InlayError):
@@ -44,16 +44,16 @@ class AdapterParts(nn.Module):
 
     Args:
         system: the system from the literature, such as ``llava``.
-        name: a name for people.
+        name: a free name, shown to users.
         interface: the required properties of each port.
         layout: how conversations are laid out.
         inputs: modality -> input projector; one module may serve several modalities.
         outputs: modality -> output projector; each reads the signal tokens of its modality.
-        tokens: rows for new tokens, or None.
-        newline: the end of each row of a tiled picture's features, for a layout whose tiling has one.
+        tokens: embedding rows for new tokens, or None.
+        newline: the embedding that ends each row of a tiled picture's features, for a layout whose tiling has one.
         lora: LoRA on the LLM, or None.
         training: provenance of the weights.
-        canary: the stored test input of these weights, see :mod:`inlay.adapters.compatibility.canary`.
+        canary: the stored test input and logits of these weights, see :mod:`inlay.adapters.compatibility.canary`.
         license: licence of the weights.
 
     Raises:
@@ -93,7 +93,7 @@ class AdapterParts(nn.Module):
         self.validate()
 
     def validate(self) -> None:
-        """Check that the parts agree.
+        """Check that the parts agree with each other.
 
         Raises:
             AdapterError: they contradict each other.
@@ -107,12 +107,12 @@ class AdapterParts(nn.Module):
             raise AdapterError(problem)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy, or a pickle, holds the parts alone: it is not attached, and takes no backbone along."""
+        """A copy or a pickle contains only the parts: it is not attached and has no reference to the backbone."""
         return {**self.__dict__, "_attachment": None, "_admission": None}
 
     def parts(self) -> Iterator[Part]:
-        """Every trainable piece; together they hold every parameter of the adapter."""
-        # A module that serves several modalities is one part, under the first of its names.
+        """All parts by name; together they have every parameter of the adapter."""
+        # A module for several modalities is one part, under the first of its names.
         for module in dict.fromkeys(self.inputs.values()):
             modality = next(name for name, other in self.inputs.items() if other is module)
             yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
@@ -144,11 +144,11 @@ class AdapterParts(nn.Module):
         return bool(self.projector(modality).reads_prompt)
 
     def project(self, modality: str, features: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``.
+        """Project frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``.
 
         Args:
-            modality: which projector.
-            features: of ``n`` media, on any device.
+            modality: the modality of the input projector.
+            features: the features of ``n`` media, on any device.
             prompts: the instruction of each medium's turn, for a projector that reads it.
         """
         module = self.inputs[modality]
@@ -158,10 +158,10 @@ class AdapterParts(nn.Module):
         return projected
 
     def condition(self, modality: str, states: Tensor) -> Tensor:
-        """States of signal tokens to a generator's conditioning: ``[n, signals, width]`` -> ``[n, tokens, width]``.
+        """Project signal states to a generator's conditioning: ``[n, signals, width]`` -> ``[n, tokens, width]``.
 
         Args:
-            modality: which output projector.
+            modality: the modality of the output projector.
             states: last hidden states plus input embeddings, see :meth:`ModelCore.signal_states`; on any device.
         """
         module = self.outputs[modality]
@@ -177,7 +177,7 @@ class AdapterParts(nn.Module):
         """
         if tiles.rule.newline and self.newline is None:
             raise AdapterError(
-                f"tiling {tiles.rule.text} ends each row of features in a newline, and this adapter has none; build "
+                f"tiling {tiles.rule.text} ends each row of features with a newline, and this adapter has none; build "
                 "the adapter with a layout of this tiling"
             )
         return arrange(projected, tiles, self.newline.row if tiles.rule.newline and self.newline else None)
@@ -205,7 +205,7 @@ class AdapterParts(nn.Module):
 
     @property
     def canary(self) -> CanarySpec | None:
-        """The stored test input, if it was recorded with the current weights; otherwise None."""
+        """The canary, if it was recorded with the current weights; otherwise None."""
         if self._canary is not None and exact_digest(self) == self._canary[1]:
             return self._canary[0]
         return None
@@ -216,21 +216,21 @@ class AdapterParts(nn.Module):
 
     @property
     def canary_is_stale(self) -> bool:
-        """Whether there was a canary, and the weights have changed since it was recorded."""
+        """Whether there is a canary that was recorded with other weights than the current ones."""
         return self._canary is not None and self.canary is None
 
     def sparing(self) -> AbstractContextManager[None]:
-        """A context in which frozen parts that change nothing are left out of the forward pass; outputs are equal."""
+        """A context in which frozen parts without effect are left out of the forward pass; outputs are equal."""
         return self.lora.sparing() if self.lora is not None else nullcontext()
 
 
 def newline_problem(
     layout: Layout, inputs: nn.ModuleDict | Mapping[str, nn.Module], newline: NewlineRow | None
 ) -> str | None:
-    """Why a layout's tiling and a newline contradict each other; None if they do not."""
+    """The reason why a layout's tiling and the newline contradict each other; None if they agree."""
     rule = layout.tiling_for("image") if "image" in inputs else None
     if (rule is not None and rule.newline) == (newline is not None):
         return None
     if newline is None:
-        return f"tiling {layout.tiling} ends each row of features in a newline, and this adapter has none"
-    return f"this adapter has a newline, and its layout no tiling that uses one (tiling: {layout.tiling or 'none'})"
+        return f"tiling {layout.tiling} ends each row of features with a newline, and this adapter has none"
+    return f"this adapter has a newline, and its layout has no tiling that uses it (tiling: {layout.tiling or 'none'})"

@@ -1,6 +1,6 @@
-"""Prompts for projectors that read: the words of a medium's turn, in the projector's own tokens.
+"""Prompts for projectors that read the instruction: the words of a medium's turn, in the projector's own tokens.
 
-InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) gets the instruction beside the features.
+InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) reads the instruction with the features.
 The tokens are those of :class:`inlay.adapters.language.prompt_tokenizer.PromptTokenizer`.
 """
 
@@ -21,7 +21,7 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["Prompts", "Reader", "collate_prompts", "prompt_texts"]
 
 Reader: TypeAlias = Callable[[str], Tensor]
-"""Text to ids ``[L]``, cut to the length that a projector takes."""
+"""Function from a text to ids ``[L]``, cut to the length that a projector accepts."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Prompts:
     """``[n, L]``; 1 where there is a token."""
 
     def to(self, device: torch.device) -> Prompts:
-        """The same on another device."""
+        """The prompts on another device."""
         return Prompts(self.ids.to(device), self.mask.to(device))
 
     def __len__(self) -> int:
@@ -42,10 +42,10 @@ class Prompts:
 
 
 def prompt_texts(prompt: str, messages: Sequence[Message], modality: Modality, media: Sequence[MediaPart]) -> list[str]:
-    """The text of each medium's turn; a user's words stand inside the layout's prompt.
+    """The text of each medium's turn; a user's words are inserted into the layout's prompt.
 
     Args:
-        prompt: the layout's.
+        prompt: the layout's prompt.
         messages: the conversation.
         modality: the modality of the media.
         media: the media that the layout kept, in reading order.

@@ -18,14 +18,15 @@ class Output:
     """The result of one forward pass."""
 
     loss: Tensor | None
-    """Mean cross-entropy over the labelled tokens; None where there are none."""
+    """Mean cross-entropy over the labelled tokens; None if there are none."""
     logits: Tensor | None
-    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (of the target's side where
-    the LLM is an encoder-decoder); None where the loss was asked for alone."""
+    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (``[B, U, vocabulary]`` of
+    the
+        target for an encoder-decoder); None with ``logits="none"``."""
     targets: Tensor | None = None
-    """``[rows]``: the labelled tokens, beside ``logits``."""
+    """``[rows]``: the labelled token ids, parallel to ``logits``."""
     signal_states: Mapping[Modality, Tensor] | None = None
-    """Where asked for: see :meth:`ModelCore.signal_states`."""
+    """The states of signal tokens, if requested: see :meth:`ModelCore.signal_states`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class TokenLogProbs:
     tokens: Tensor
     """``[n]`` in float32, in reading order."""
     sequence: Tensor
-    """``[n]``, the sequence of each token: its conversation, or its branch counted over all rows."""
+    """``[n]``, index of each token's sequence: its conversation, or its branch counted over all rows."""
     sequences: int
     """Number of sequences, ``S``."""
 
@@ -57,7 +58,7 @@ class TokenLogProbs:
         return values.new_zeros(self.sequences).index_add(0, self.sequence, values)
 
     def padded(self) -> tuple[Tensor, Tensor]:
-        """``[S, T]``, the values of each sequence with zeros behind them, and the mask ``[S, T]`` of real ones."""
+        """``[S, T]``, the values of each sequence padded with zeros, and the mask ``[S, T]`` of the values."""
         counts = self.counts
         place = torch.arange(len(self.tokens), device=self.tokens.device)
         place = place - (counts.cumsum(0) - counts)[self.sequence]

@@ -1,4 +1,4 @@
-"""States of signal tokens, which output projectors read: hidden states plus input embeddings at their positions."""
+"""States of signal tokens, the input of output projectors: hidden states plus input embeddings at their positions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["at_signals", "written_states"]
 
 
 def at_signals(ids: Tensor, embeddings: Tensor, states: Tensor, signals: Signals) -> dict[Modality, Tensor]:
-    """The input of output projectors: hidden states plus input embeddings, where signal tokens are the input.
+    """The input of output projectors: hidden states plus input embeddings at the positions of signal tokens.
 
     Args:
         ids: ``[B, T]``.
         embeddings: ``[B, T, width]``.
         states: ``[B, T, width]``, last hidden states.
-        signals: of the attached adapter.
+        signals: the signal tokens of the attached adapter.
 
     Returns:
-        For each modality with signal tokens ``[n, signals, width]``, in reading order.
+        Modality with signal tokens -> ``[n, signals, width]``, in reading order.
 
     Raises:
         SignalError: an incomplete group of signal tokens.
@@ -40,16 +40,16 @@ def at_signals(ids: Tensor, embeddings: Tensor, states: Tensor, signals: Signals
 def written_states(
     llm: LanguageModel, embeddings: Tensor, mask: Tensor, written: Sequence[Sequence[int]], signals: Signals
 ) -> dict[Modality, Tensor]:
-    """:func:`at_signals` of new tokens: each is read once more behind its prompt, the last one too.
+    """:func:`at_signals` of new tokens, by one more forward pass over prompt and new tokens, the last one included.
 
     The states then equal the input of the output projectors in training.
 
     Args:
-        llm: with the adapter attached.
+        llm: the language model with the adapter attached.
         embeddings: ``[B, T, width]`` of the prompts, padded on the left.
         mask: ``[B, T]``.
-        written: new ids of each row.
-        signals: of the attached adapter.
+        written: the new ids of each row.
+        signals: the signal tokens of the attached adapter.
     """
     rows = [torch.tensor(row, device=mask.device, dtype=torch.long) for row in written]
     ids = pad(rows, llm.pad_id, "right")

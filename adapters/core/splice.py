@@ -1,4 +1,4 @@
-"""Projected features into their places among the embeddings of a batch."""
+"""Inserting projected features into the embeddings of a batch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def in_order(projected: Mapping[Modality, Tensor | Sequence[Tensor]], order: Seq
     """Projected features of all media, in reading order: ``[N, width]``.
 
     Args:
-        projected: of each modality ``[n, tokens, width]``, or ``n`` tensors ``[tokens, width]`` of different lengths.
+        projected: modality -> its projected features ``[n, tokens, width]``, or ``n`` tensors ``[tokens, width]`` of
+            different lengths.
         order: the modality of each medium.
     """
     if len(set(order)) == 1:

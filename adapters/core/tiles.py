@@ -1,7 +1,7 @@
-"""Pictures as tiles: the grid of each, its squares for the encoder, and its projected features in reading order.
+"""Pictures as tiles: the grid of each picture, its squares for the encoder, and its features in reading order.
 
-The encoder and the projector take each tile as a picture of its own, so tiling works with all of them. Layouts without
-tiling do not use this path.
+The encoder and the projector process each tile as a separate picture, so tiling works with all of them. Layouts without
+tiling do not use this module.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Tiler:
     """A tiling rule for one encoder and projector.
 
     Args:
-        rule: the layout's.
-        side: of the encoder's square, in pixels.
+        rule: the layout's tiling rule.
+        side: the side of the encoder's square, in pixels.
         tokens: LLM positions of one tile.
     """
 
@@ -41,40 +41,40 @@ class Tiler:
 
     @classmethod
     def of(cls, rule: Tiling, encoder: Any, tokens: int) -> Tiler:
-        """The rule for an encoder whose projector gives ``tokens`` positions.
+        """The rule for an encoder and a projector with ``tokens`` positions per tile.
 
         Raises:
-            TilingError: the encoder does not take square pictures, or the rule cannot lay out so many positions.
+            TilingError: the encoder does not take square pictures, or the rule cannot arrange this number of positions.
         """
         square = encoder.preprocess([Image.new("RGB", (1, 1))], "squash")
         if not isinstance(square, Tensor) or square.dim() != 4 or square.shape[-1] != square.shape[-2]:
             raise TilingError(
                 f"tiling {rule.name}: expected an encoder whose preprocessed pictures are [n, 3, size, size], "
-                f"{type(encoder).__name__} gives another form; leave the tiling out"
+                f"{type(encoder).__name__} gives another form; remove the tiling"
             )
         tiler = cls(rule, square.shape[-1], tokens)
         tiler.pieces(Grid((1, 1), 1, 1, "first"))
         return tiler
 
     def grid(self, source: Any) -> Grid:
-        """The grid of a picture; of a file only the header is read.
+        """The grid of a picture; only the header of a file is read.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: the picture cannot be read.
         """
         return self.rule.grid(picture_size(source), self.side)
 
     def pieces(self, grid: Grid) -> tuple[Piece, ...]:
-        """Texts and places of a picture in the sequence."""
+        """Texts and numbers of positions of a picture, in sequence order."""
         return self.rule.pieces(grid, self.tokens)
 
     def bounds(self) -> tuple[int, int]:
-        """The fewest and the most positions for features of one picture of any size."""
+        """The smallest and the largest number of feature positions of one picture of any size."""
         counts = [counted(self.pieces(grid)) for grid in self.rule.grids()]
         return min(counts), max(counts)
 
     def largest(self) -> int:
-        """An upper limit of the tokens of one picture: its features, and its texts with one token a byte."""
+        """An upper bound of the tokens of one picture: its features, and its texts with one token per byte."""
         return max(
             sum(piece if isinstance(piece, int) else len(piece.encode()) for piece in self.pieces(grid))
             for grid in self.rule.grids()
@@ -92,8 +92,9 @@ class Tiles:
 def keeps_map(projector: Any, features: int) -> bool:
     """Whether the positions of a tile form a map of the picture, row by row, as its features do.
 
-    A projector with one position for each feature keeps it. One that merges squares of features has the attribute
-    ``keeps_map = True``; queries, or merged runs of features, are no map even if their number is a square.
+    A projector with one position for each feature keeps the map. One that merges squares of features declares it with
+        the attribute ``keeps_map = True``. Queries, or merged runs of features, are no map, even if their number is
+        square.
     """
     known = getattr(projector, "keeps_map", None)
     if known is not None:
@@ -107,16 +108,16 @@ def prepared(
     """The encoder's input for media, or for all their tiles.
 
     Args:
-        encoder: of their modality.
-        media: as they were loaded.
+        encoder: the encoder of the media's modality.
+        media: the loaded media.
         geometry: how a picture becomes one square.
-        tiler: cuts each picture into several squares instead; None to cut none.
-        grids: of each picture, if there is a tiler.
+        tiler: the rule that cuts each picture into several squares; None for no tiling.
+        grids: the grid of each picture, if there is a tiler.
     """
     if tiler is not None:
         placed = [(picture, grid) for picture, grid in zip(media, grids, strict=True) if grid is not None]
         media = [square for picture, grid in placed for square in tiler.rule.cut(picture, tiler.side, grid)]
-        geometry = "squash"  # a tile is a square of this size already
+        geometry = "squash"  # a tile already is a square of this size
     inputs: Inputs = encoder.preprocess(media, geometry)
     return inputs
 
@@ -148,7 +149,7 @@ def arrange(projected: Tensor, tiles: Tiles, newline: Tensor | None) -> list[Ten
 
 
 def _mapped(own: Tensor, grid: Grid, newline: Tensor) -> Tensor:
-    """The whole picture, then the map of the other tiles without padding, each row with a newline at its end.
+    """The whole picture, then the map of the other tiles without padding, with a newline after each row.
 
     ``[1 + rows * columns, tokens, width]`` -> ``[positions, width]``.
     """

@@ -1,7 +1,7 @@
-"""Text to ids: as the tokenizer reads the whole string, except that special tokens spelled in messages stay text.
+"""Text to ids, as the tokenizer encodes the whole string, except that special tokens spelled in messages stay text.
 
-Where a message spells a special token, such as ``</s>``, the template's own special tokens divide the string, and the
-text between them is tokenised whole, as plain text. So the spelled token adds no tokens for spaces around it.
+If a message spells a special token, such as ``</s>``, the string is split at the template's own special tokens, and the
+text between them is tokenised as a whole, as plain text. So the spelled token adds no tokens for spaces around it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from inlay.adapters.language.model import LanguageModel
 __all__ = ["tokenise"]
 
 _GUARD = "\n"
-"""A text that tokenizers never merge with the text behind it."""
+"""A text that tokenizers never merge with the text after it."""
 
 
 def tokenise(run: Sequence[Text], language: LanguageModel) -> tuple[list[int], list[bool]]:
-    """Ids of neighbouring texts, and for each whether the loss covers it.
+    """Ids of consecutive texts, and for each id whether the loss covers it.
 
     Args:
-        run: texts; each with ``apart`` begins a string of its own.
-        language: for its tokenizer.
+        run: the texts; each text with ``apart`` begins a new string.
+        language: the language model, with its tokenizer.
     """
     ids: list[int] = []
     trained: list[bool] = []
@@ -39,7 +39,7 @@ def tokenise(run: Sequence[Text], language: LanguageModel) -> tuple[list[int], l
 
 
 def _tokens(texts: Sequence[Text], language: LanguageModel) -> Iterator[tuple[int, bool]]:
-    """Tokens of one string, each with whether the loss covers it."""
+    """Ids of one string, and for each whether the loss covers it."""
     joined = "".join(text.text for text in texts)
     if not joined:
         return
@@ -65,14 +65,14 @@ def _tokens(texts: Sequence[Text], language: LanguageModel) -> Iterator[tuple[in
 
 @lru_cache(maxsize=8)
 def _pattern(specials: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of the special tokens, which are ordered from the longest to the shortest."""
+    """A regular expression for any of the special tokens, the longest first."""
     return re.compile("|".join(map(re.escape, specials)))
 
 
 def _labelled(
     tokens: Sequence[tuple[int, int, int]], shift: int, trained_at: Sequence[bool]
 ) -> Iterator[tuple[int, bool]]:
-    """A token is labelled by the position of its last character."""
+    """Whether the loss covers a token, by the position of its last character."""
     for token, start, end in tokens:
         place = shift + max(start, end - 1)
         yield token, trained_at[place] if place < len(trained_at) else False
@@ -80,7 +80,7 @@ def _labelled(
 
 def _offsets(text: str, tokenizer: Any, *, plain: bool = False) -> list[tuple[int, int, int]]:
     """Id, start and end of each token; ``plain`` reads special tokens as text."""
-    # Not verbose: encode refuses too many positions itself, so the tokenizer's warning about length says nothing new.
+    # Not verbose: encode checks the number of positions itself, so the tokenizer's warning about length is redundant.
     read = tokenizer(
         text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False
     )
@@ -88,9 +88,9 @@ def _offsets(text: str, tokenizer: Any, *, plain: bool = False) -> list[tuple[in
 
 
 def _plain(text: str, before: str, tokenizer: Any) -> list[tuple[int, int, int]]:
-    """Tokens of a text in which special tokens are plain text, behind the special token ``before`` or at the start.
+    """Tokens of a text in which special tokens are plain text, after the special token ``before`` or at the start.
 
-    Some tokenizers put a space in front of every text between special tokens, others in front of the first one only.
+    Some tokenizers put a space before every text between special tokens, others before the first one only.
     """
     if not text:
         return []
@@ -108,7 +108,7 @@ def _plain(text: str, before: str, tokenizer: Any) -> list[tuple[int, int, int]]
 
 
 def _stripped(chunk: str, before: str, behind: str, tokenizer: Any) -> tuple[int, int]:
-    """White space at both ends of a chunk that the tokenizer counts to the special tokens beside it."""
+    """White space at both ends of a chunk that the tokenizer strips as part of the neighbouring special tokens."""
     added = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
     lead = len(chunk) - len(chunk.lstrip()) if before in added and added[before].rstrip else 0
     tail = len(chunk) - len(chunk.rstrip()) if behind in added and added[behind].lstrip else 0

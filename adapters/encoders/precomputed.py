@@ -1,9 +1,9 @@
-"""Features from files in the place of an encoder: sensors, molecules, EEG, satellites, an encoder of another program.
+"""Precomputed features instead of an encoder: sensors, molecules, EEG, satellites, an encoder in another program.
 
-A message names a file, ``{"type": "features", "path": "x.safetensors"}``, whose tensor ``[tokens, width]`` goes to the
-input projector as it is, see :mod:`inlay.adapters.media.features`. Nothing is loaded and nothing is computed. On the
-command line the sizes are one word: ``64x16`` (width 64, 16 tokens), ``64x1-16`` (up to 16 tokens), and with a name of
-the features' origin, ``64x16:eeg-v2``.
+A message names a file, ``{"type": "features", "path": "x.safetensors"}``, whose tensor ``[tokens, width]`` is the input
+of the input projector, see :mod:`inlay.adapters.media.features`. No model is loaded or run. On the command line the
+sizes are written as ``64x16`` (width 64, 16 tokens), ``64x1-16`` (up to 16 tokens), or with a name for the origin of
+the features, ``64x16:eeg-v2``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PrecomputedEncoder(nn.Module):
         super().__init__()
         self.sizes = FeatureSizes(width, tokens, variable, source)
         self.width, self.tokens, self.variable, self.source = width, tokens, variable, source
-        # Only for the device; it is not stored.
+        # Holds the device only; it is not stored.
         self.register_buffer("_place", torch.zeros(()), persistent=False)
 
     def preprocess(self, media: Sequence[Features], geometry: Geometry) -> Tensor:
@@ -74,12 +74,12 @@ class PrecomputedEncoder(nn.Module):
         return rows
 
     def encode(self, values: Tensor) -> Tensor:
-        """The same values ``[n, tokens, width]`` on the device of the backbone."""
+        """The values ``[n, tokens, width]``, moved to the device of the backbone."""
         return values.to(device=self.device, dtype=self.dtype)
 
     @property
     def device(self) -> torch.device:
-        """Where the features are put."""
+        """The device to which the features are moved."""
         return self._place.device
 
     @property
@@ -102,7 +102,7 @@ class PrecomputedEncoder(nn.Module):
 
 
 def precomputed(width: int, tokens: int, *, variable: bool = False, source: str | None = None) -> PrecomputedEncoder:
-    """Features from files in the place of an encoder, see :class:`PrecomputedEncoder`.
+    """Precomputed features instead of an encoder, see :class:`PrecomputedEncoder`.
 
     Example:
         >>> precomputed(1152, 729, source="siglip-so400m").port.width
@@ -112,11 +112,11 @@ def precomputed(width: int, tokens: int, *, variable: bool = False, source: str 
 
 
 def precomputed_as(sizes: str | PortSpec | PrecomputedEncoder) -> PrecomputedEncoder:
-    """The encoder of a word such as ``64x16``, see :class:`FeatureSizes`, or of the port of a bundle.
+    """The encoder for sizes such as ``64x16``, see :class:`FeatureSizes`, or for the port of a bundle.
 
     Raises:
-        FeatureSizesError: another word.
-        EncoderError: the port of an encoder that is a model.
+        FeatureSizesError: the text has another form.
+        EncoderError: the port is that of an encoder with a model.
 
     Example:
         >>> precomputed_as("64x1-16:eeg-v2").port.tokens

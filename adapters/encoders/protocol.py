@@ -95,7 +95,7 @@ class ImageEncoder(Encoder, Protocol):
 
 
 def load_for(encoder: object, modality: Modality, source: Any) -> Loaded:
-    """Load a medium for an encoder; of a clip only the frames that the encoder picks, if it picks any.
+    """Load a medium for an encoder; only those frames of a clip that the encoder picks, if it picks any.
 
     Raises:
         MediaError: it cannot be read.

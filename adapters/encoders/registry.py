@@ -1,4 +1,4 @@
-"""The registry of encoders: which class loads the encoder of a ``model_type`` of config.json for a modality."""
+"""The registry of encoders: modality and ``model_type`` of config.json -> the class that loads the encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ENCODERS", "EncoderFamily", "register_encoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFamily:
-    """How the encoder of one model type is loaded."""
+    """The entry of one model type: the encoder class, and how it is loaded."""
 
     encoder_class: type[nn.Module]
     """The class, see :class:`inlay.adapters.encoders.Encoder`."""
@@ -47,7 +47,7 @@ def register_encoder(
     key_mapping: Mapping[str, str] | None = None,
     load: Callable[..., Any] | None = None,
 ) -> None:
-    """Make an encoder known to :meth:`Backbone.from_pretrained` and to the recipes.
+    """Register an encoder, so that :meth:`Backbone.from_pretrained` and the recipes can load it.
 
     There are two ways to load one. With ``model_class``, a model class of transformers, the weights and the image
     processor or feature extractor are read as for the built-in encoders, and the encoder is built as
@@ -68,7 +68,7 @@ def register_encoder(
 
     Raises:
         EncoderError: an argument is not as described, or another encoder has this model type and modality.
-            The same class again replaces its entry.
+            Registering the same class again is allowed.
     """
     if not isinstance(model_type, str) or not model_type:
         raise EncoderError(f"model_type: expected the non-empty string of config.json, got {model_type!r}")
@@ -83,9 +83,7 @@ def register_encoder(
             f"{model_type}: {name} has no method {', '.join(lacking)}, see inlay.adapters.encoders.Encoder"
         )
     if model_class is not None and (load is not None or not callable(getattr(model_class, "from_pretrained", None))):
-        raise EncoderError(
-            f"{model_type}: model_class: expected a model class of transformers, and no `load` beside it"
-        )
+        raise EncoderError(f"{model_type}: model_class: expected a model class of transformers without `load`")
     if model_class is None:
         load = load or getattr(encoder_class, "from_pretrained", None)
         if not callable(load):

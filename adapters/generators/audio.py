@@ -33,12 +33,12 @@ class AudioLdm(LatentDiffusion):
     """``UNet2DConditionModel`` with class labels, ``AutoencoderKL``, ``SpeechT5HifiGan``; size is in seconds.
 
     Args:
-        unet: as of :class:`LatentDiffusion`.
-        vae: the same.
+        unet: as in :class:`LatentDiffusion`.
+        vae: as in :class:`LatentDiffusion`.
         vocoder: from log-mel spectrograms to samples.
-        scheduler: as of :class:`LatentDiffusion`.
-        text: the same.
-        options: the same; ``tokens`` is 1.
+        scheduler: as in :class:`LatentDiffusion`.
+        text: as in :class:`LatentDiffusion`.
+        options: as in :class:`LatentDiffusion`; ``tokens`` is 1.
     """
 
     modality = "audio"
@@ -113,11 +113,11 @@ class AudioLdm(LatentDiffusion):
         )
 
     def prepared(self, conditioning: Tensor) -> Tensor:
-        """With an L2 norm of 1."""
+        """The conditioning with an L2 norm of 1."""
         return F.normalize(conditioning, dim=-1)
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """With the conditioning as class labels."""
+        """The prediction, with the conditioning as class labels."""
         labels = conditioning.squeeze(1)
         inputs = {"encoder_hidden_states": None, "class_labels": labels, "return_dict": False}
         predicted: Tensor = self.unet(latents, step, **inputs)[0]

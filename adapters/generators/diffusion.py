@@ -41,10 +41,10 @@ class LatentDiffusion(nn.Module):
     """The common part of the generators; each subclass defines how latents are shaped, denoised and decoded.
 
     Args:
-        unet: of diffusers; its configuration has the width of the conditioning.
+        unet: a unet of diffusers; its configuration has the width of the conditioning.
         vae: an ``AutoencoderKL``.
-        scheduler: of diffusers; every call works on a copy.
-        text: its own text encoder; None where an output projector replaces it.
+        scheduler: a scheduler of diffusers; every call works on a copy.
+        text: the generator's own text encoder; None if an output projector replaces it.
         tokens: vectors of the conditioning; needed without a text encoder.
         unconditional: ``[1, tokens, width]``, the conditioning of an empty text, for guidance without a text encoder.
         source: the Hub id, or another name under which the same weights can be found again.
@@ -142,7 +142,7 @@ class LatentDiffusion(nn.Module):
         return self.media_of(check_finite(self.decoded(latents, size), f"{self.family}: decoding"), size)
 
     def prepared(self, conditioning: Tensor) -> Tensor:
-        """Conditioning ``[n, tokens, width]`` as the unet saw it in training."""
+        """Conditioning ``[n, tokens, width]`` in the form in which the unet was trained on it."""
         return conditioning
 
     @property
@@ -185,7 +185,7 @@ class LatentDiffusion(nn.Module):
         """Conditioning ``[n, tokens, width]`` by its own text encoder.
 
         Raises:
-            GeneratorError: the text encoder was not loaded, or something that is not a list of texts.
+            GeneratorError: the text encoder was not loaded, or the argument is not a list of texts.
         """
         if self.text is None:
             raise GeneratorError(
@@ -197,7 +197,7 @@ class LatentDiffusion(nn.Module):
         return cast(TextEncoder, self.text).encode(texts)
 
     def checked(self, conditioning: Tensor, name: str = "conditioning") -> Tensor:
-        """The same on the unet's device, in its dtype, as the unet saw it in training.
+        """Check conditioning and convert it to the unet's device, dtype and form of training.
 
         Raises:
             GeneratorError: no floating-point tensor of the shape ``[n, tokens, width]``.
@@ -246,7 +246,7 @@ class LatentDiffusion(nn.Module):
         seed: Seed = None,
         size: MediaSize = None,
     ) -> Tensor:
-        """Denoised latents ``[n, ...]``; arguments and errors as of :meth:`generate`."""
+        """Denoised latents ``[n, ...]``; arguments and errors as in :meth:`generate`."""
         positive = self._finite(conditioning, "conditioning")
         count, shape, sources = len(positive), self.latent_shape(size), random_sources(seed, len(positive))
         scale = check_guidance(self.default_guidance if guidance_scale is None else guidance_scale)
@@ -311,16 +311,16 @@ class LatentDiffusion(nn.Module):
         timesteps: Tensor | None = None,
         snr_gamma: float | None = None,
     ) -> Tensor:
-        """Squared error of the unet's prediction for noised latents; the scheduler decides what the unet predicts.
+        """Squared error of the unet's prediction for noised latents; the kind of prediction is that of the scheduler.
 
         No value is copied to the host, so NaN in the arguments gives a loss that is NaN.
 
         Args:
             conditioning: ``[n, tokens, width]``; gets a gradient through the frozen unet.
             latents: ``[n, ...]`` of the media, see ``encode_media`` of the subclasses.
-            noise: as of :func:`inlay.adapters.generators.denoising.training_loss.denoising_loss`.
-            timesteps: likewise.
-            snr_gamma: likewise.
+            noise: as in :func:`inlay.adapters.generators.denoising.training_loss.denoising_loss`.
+            timesteps: as in the same function.
+            snr_gamma: as in the same function.
 
         Returns:
             A scalar in float32.

@@ -1,7 +1,7 @@
 """Stable Diffusion 1.5 and 2 (Rombach et al., 2022, https://arxiv.org/abs/2112.10752): text to images.
 
 Version 1.5 takes 77 vectors of 768 values and predicts epsilon; version 2 takes 77 of 1024 and, in its 768 px variant,
-predicts v. The scheduler's configuration says which.
+predicts v. The kind of prediction is in the scheduler's configuration.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StableDiffusion(LatentDiffusion):
         return int(self.unet.config.in_channels), height // factor, width // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """By cross-attention."""
+        """The prediction, with cross-attention to the conditioning."""
         predicted: Tensor = self.unet(latents, step, encoder_hidden_states=conditioning, return_dict=False)[0]
         return predicted
 

@@ -64,7 +64,7 @@ class MelConfig:
 
     @classmethod
     def of_vocoder(cls, config: Any) -> MelConfig:
-        """From the configuration of a ``SpeechT5HifiGan``."""
+        """The settings in the configuration of a ``SpeechT5HifiGan``."""
         names = ("win_length", "fmin", "fmax", "mel_scale", "floor")
         held = {name: getattr(config, name) for name in names if hasattr(config, name)}
         hop = math.prod(config.upsample_rates)

@@ -21,8 +21,8 @@ __all__ = ["Generator", "GeneratorError", "Made", "MediaSize", "Seed", "check_ge
 Made: TypeAlias = Image.Image | Sound | Video
 """A generated medium."""
 Seed: TypeAlias = int | Sequence[int] | None
-"""A seed for each medium, from 0 to 2**64 - 1. Of a single number the second medium gets the next one, and so on; with
-None the noise is drawn from torch's global generator."""
+"""A seed for each medium, from 0 to 2**64 - 1. A single number is the seed of the first medium, and each further one
+adds 1. With None the noise is drawn from torch's global generator."""
 MediaSize: TypeAlias = tuple[int, ...] | float | None
 """``(height, width)`` of an image in pixels, seconds of a sound, ``(frames, height, width)`` of a clip; None for the
 generator's own size."""
@@ -57,12 +57,12 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
-        """Data type of its weights."""
+        """The dtype of the weights."""
         ...
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -83,7 +83,7 @@ class Generator(Protocol):
         seed: Seed = None,
         size: MediaSize = None,
     ) -> list[Made]:
-        """Media from ``[n, tokens, width]``; for None the generator has a default."""
+        """Media from conditioning ``[n, tokens, width]``; None stands for the generator's default."""
         ...
 
     def diffusion_loss(

@@ -35,7 +35,7 @@ class GeneratorLoader(Protocol):
         local_files_only: bool,
         name: str | None,
     ) -> Generator:
-        """Load a generator; arguments as of :func:`inlay.adapters.loading.generators.load_generator`."""
+        """Load a generator; arguments as in :func:`inlay.adapters.loading.generators.load_generator`."""
         ...
 
 
@@ -62,8 +62,8 @@ def register_generator(name: str, load: GeneratorLoader) -> None:
             :class:`GeneratorLoader`.
 
     Raises:
-        RegistrationError: something that is not such a function, or a name that has another loader. The same loader
-            again replaces itself.
+        RegistrationError: the argument is not such a function, or the name has another loader. Registering the same
+            loader again is allowed.
     """
     if not callable(load):
         raise RegistrationError(f"generator {name!r}: expected a function that loads it, got {load!r}")

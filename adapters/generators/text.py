@@ -1,4 +1,4 @@
-"""The frozen text encoders of generators, whose output an output projector learns to imitate.
+"""The frozen text encoders of generators, whose output is the training target of output projectors.
 
 Stable Diffusion and the text-to-video models take the last hidden states of CLIP's text tower (77 tokens, Rombach et
 al., 2022, https://arxiv.org/abs/2112.10752); AudioLDM takes one pooled vector of CLAP's (Liu et al., 2023,

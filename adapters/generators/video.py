@@ -48,7 +48,7 @@ class TextToVideo(LatentDiffusion):
         return int(self.unet.config.in_channels), given[0], given[1] // factor, given[2] // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """By cross-attention in every frame."""
+        """The prediction, with cross-attention to the conditioning in every frame."""
         predicted: Tensor = self.unet(latents, step, encoder_hidden_states=conditioning, return_dict=False)[0]
         return predicted
 
@@ -60,7 +60,7 @@ class TextToVideo(LatentDiffusion):
         latents: Tensor,
         sources: Sequence[torch.Generator] | None,
     ) -> Tensor:
-        """Frame by frame, since some schedulers support four dimensions only; a clip's frames share its source."""
+        """One step, frame by frame: some schedulers support only four dimensions. A clip's frames share its source."""
         count, frames = len(latents), latents.shape[2]
         shared = None if sources is None else [source for source in sources for _ in range(frames)]
         after = super().stepped(scheduler, _frames(predicted), step, _frames(latents), shared)

@@ -31,11 +31,12 @@ class CogVideoX(LatentDiffusion):
     """``CogVideoXTransformer3DModel``, ``AutoencoderKLCogVideoX``; size is ``(frames, height, width)``.
 
     Args:
-        unet: the transformer, in the place of the unet.
-        vae: as of :class:`LatentDiffusion`.
-        scheduler: the same, except a ``CogVideoXDPMScheduler``, which needs two predictions in each step.
-        text: the same.
-        options: the same.
+        unet: the transformer, which replaces the unet.
+        vae: as in :class:`LatentDiffusion`.
+        scheduler: as in :class:`LatentDiffusion`, except a ``CogVideoXDPMScheduler``, which needs two predictions in
+            each step.
+        text: as in :class:`LatentDiffusion`.
+        options: as in :class:`LatentDiffusion`.
     """
 
     modality = "video"
@@ -87,7 +88,7 @@ class CogVideoX(LatentDiffusion):
         return (frames - 1) // self._together + 1, int(config.in_channels), height // factor, width // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """By attention over text and patches together."""
+        """The prediction, with attention over text and patches together."""
         predicted: Tensor = self.unet(
             latents,
             encoder_hidden_states=conditioning,

@@ -66,7 +66,7 @@ class CFormerConfig:
     norm_eps: Epsilon = 1e-12
     """Epsilon of every LayerNorm; the default is BERT's."""
     ending: Ending = "none"
-    """What follows the last linear layer; ``relu`` in X-LLM."""
+    """Activation after the last linear layer; ``relu`` in X-LLM."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -101,7 +101,7 @@ def integrate_and_fire(features: Tensor, weights: Tensor, length: int) -> Tensor
 class CFormerProjector(nn.Module):
     """``[n, features, width_in]`` -> ``[n, queries, width_out]``.
 
-    Features that are all zero are padding, which encoders put behind a short sound; they get no weight.
+    Features that are all zero are padding, which encoders append to a short sound; their weight is 0.
 
     Example:
         >>> config = CFormerConfig(width_in=8, width_out=6, queries=3, hidden=8, layers=1, heads=2, ffn=8)

@@ -21,7 +21,7 @@ def check_grid(features: int, factor: int, *, rows: int = 0, class_token: bool =
     """Rows and columns of squares for a number of features.
 
     Args:
-        features: of one image; a class token counts.
+        features: the features of one image; a class token counts.
         factor: side of a square, in features.
         rows: rows of the grid; 0 for a square grid.
         class_token: whether the first feature is a class token, which is not part of the grid.
@@ -55,7 +55,7 @@ def squares_of(features: Tensor, factor: int, *, rows: int = 0, class_token: boo
     """``[n, features, width]`` -> ``[n, squares, factor * factor, width]``, all in reading order.
 
     Raises:
-        ProjectorError: as of :func:`check_grid`.
+        ProjectorError: as in :func:`check_grid`.
     """
     high, wide = check_grid(features.shape[1], factor, rows=rows, class_token=class_token)
     count, _, width = features.shape

@@ -17,7 +17,7 @@ class ProjectorError(InlayError):
 
 
 class ProjectorConfig(Protocol):
-    """The configuration of an input projector: a frozen dataclass whose class says which projector is built."""
+    """The configuration of an input projector: a frozen dataclass whose class determines which projector is built."""
 
     @property
     def width_in(self) -> int:

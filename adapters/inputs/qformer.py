@@ -84,7 +84,7 @@ class QFormerSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class QFormerConfig(QFormerSizes):
-    """Sizes of a Q-Former and of the linear layer behind it."""
+    """Sizes of a Q-Former and of the linear layer after it."""
 
     width_out: PortSize = 0
     """Values per LLM embedding."""

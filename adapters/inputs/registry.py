@@ -45,7 +45,8 @@ def register_projector(module: type[nn.Module], config: type[Any]) -> None:
     """Register an input projector, so that it can be trained, stored in bundles and read from them.
 
     Args:
-        module: is built from a configuration alone; has ``kind``, ``reads_prompt``, ``tokens`` and ``forward``, see
+        module: a class that is built from a configuration alone and has ``kind``, ``reads_prompt``, ``tokens`` and
+            ``forward``, see
             :class:`~inlay.adapters.inputs.protocol.InputProjector`.
         config: a dataclass with the fields ``width_in`` and ``width_out``. Annotate them as
             :data:`~inlay.adapters.parts.fields.PortSize`, with the default 0, if they are to be read from the backbone.
@@ -53,7 +54,7 @@ def register_projector(module: type[nn.Module], config: type[Any]) -> None:
 
     Raises:
         RegistrationError: something is missing, or the kind or the configuration belongs to another projector.
-            The same classes again replace themselves.
+            Registering the same classes again is allowed.
     """
     needed = ("reads_prompt", "tokens", "forward")
     register_part(PROJECTORS, module, config, "projector", attributes=needed, fields=("width_in", "width_out"))
@@ -68,7 +69,7 @@ def new_projector(config: ProjectorConfig, *, width_in: int, width_out: int) -> 
         width_out: values per embedding of the LLM.
 
     Raises:
-        ConfigError: as of :func:`inlay.adapters.parts.build.new_module`.
+        ConfigError: as in :func:`inlay.adapters.parts.build.new_module`.
 
     Example:
         >>> new_projector(MlpConfig(), width_in=8, width_out=6).config
@@ -78,7 +79,7 @@ def new_projector(config: ProjectorConfig, *, width_in: int, width_out: int) -> 
 
 
 def projector_config(kind: str, values: Mapping[str, Any]) -> ProjectorConfig:
-    """A configuration from its kind and plain values, where the kind is a setting.
+    """A configuration from its kind and plain values, for settings that name the kind.
 
     Raises:
         ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
@@ -100,6 +101,6 @@ def build_projector(kind: str, values: Mapping[str, Any], *, parameters: int | N
         parameters: the exact number of parameters, if known.
 
     Raises:
-        BundleError: as of :func:`inlay.adapters.parts.build.build_module`.
+        BundleError: as in :func:`inlay.adapters.parts.build.build_module`.
     """
     return build_module(PROJECTORS, kind, values, unknown=UNKNOWN, parameters=parameters)

@@ -20,7 +20,7 @@ __all__ = ["is_recomputed", "recomputed"]
 
 
 class _Checkpointed(partial[Any]):
-    """The call of a layer that runs again in the backward pass."""
+    """Replaces the call of a layer, which then runs again in the backward pass."""
 
 
 def is_recomputed(model: Any) -> bool:
@@ -38,7 +38,7 @@ def recomputed(model: Any) -> AbstractContextManager[None]:
         model: a decoder-only model.
 
     Raises:
-        AttachError: in the backward pass, where the adapter is not the one of the forward pass any more.
+        AttachError: in the backward pass, if the adapter of the forward pass is no longer attached.
     """
     config, occupancy = model.config.get_text_config(decoder=True), occupancy_of(model)
     layers = list(decoder_layers(model))[:-1]
@@ -50,7 +50,8 @@ def _run(forward: Any, config: Any, occupancy: Occupancy, *args: Any, **kwargs: 
     holders = occupancy.holders
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # The backward pass is no call of its own, and other threads may use the model: they wait for each layer.
+        # The backward pass is outside of :meth:`Occupancy.call`, so the model is reserved for each layer that runs
+        # again.
         with occupancy.call():
             if occupancy.holders != holders:
                 raise AttachError(

@@ -1,8 +1,8 @@
-"""Cross-entropy behind a frozen head, in chunks of rows: only one chunk's ``[rows, vocabulary]`` scores exist.
+"""Cross-entropy of a frozen head in chunks of rows: only one chunk's logits ``[rows, vocabulary]`` are in memory.
 
 The matrix ``W`` of a frozen head needs no gradient, so the backward pass needs only the gradient to the hidden states,
-``d loss_i / d h_i = (softmax(W h_i) - onehot(t_i)) W``. It is computed chunk by chunk in the forward pass, beside the
-losses, and kept: ``N x width`` numbers instead of several times ``N x vocabulary``. Liger's fused linear
+``d loss_i / d h_i = (softmax(W h_i) - onehot(t_i)) W``. It is computed chunk by chunk in the forward pass, together
+with the losses, and stored: ``N x width`` numbers instead of several times ``N x vocabulary``. Liger's fused linear
 cross-entropy works in the same chunks (Hsu et al., 2024, https://arxiv.org/abs/2410.10989). Trained token rows of the
 head get their gradient from their own columns of the softmax, ``N x rows`` numbers.
 """
@@ -51,7 +51,7 @@ def frozen_cross_entropy(
 
 
 class _FrozenCrossEntropy(torch.autograd.Function):
-    """The losses, and what their gradients need in the same pass."""
+    """The losses, and in the same pass the tensors for their gradients."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, rows: Tensor | None, head: FrozenHead, targets: Tensor, chunk: int) -> Tensor:
@@ -90,7 +90,7 @@ class _FrozenCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        """The kept gradients, times the gradient of each row's loss."""
+        """The stored gradients, times the gradient of each row's loss."""
         to_hidden, to_scores, hidden = ctx.saved_tensors
         down = to_rows = None
         if to_hidden is not None:

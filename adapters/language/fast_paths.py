@@ -1,7 +1,7 @@
-"""Which fast paths a language model can take, found by running it on a few tokens.
+"""The fast paths that a language model supports, found by running it on a few tokens.
 
-The names of classes say little: families add soft caps, windows and scales from one release to the next. So every path
-is compared with the plain one on the model at hand, and is not taken if the numbers differ or anything fails.
+Class names are not reliable: families add soft caps, windows and scales from one release to the next. So every path is
+compared with the plain one on the given model, and is not used if the numbers differ or anything fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inlay.adapters.language.wiring.protocol import Wiring
 __all__ = ["FastPaths", "probe", "reads_padding"]
 
 _LENGTHS = (3, 5)
-"""Of the rows of the test."""
+"""Lengths of the rows of the test."""
 _BRANCHED = [0, 1, 4, 5, 6]
 """Positions of the second row in the row with branches."""
 
@@ -33,9 +33,9 @@ class FastPaths:
     """The result of :func:`probe`."""
 
     head: bool
-    """The model's scores are those of its head: the loss can be taken from hidden states."""
+    """Whether the model's logits are the output of its head, so that the loss can be computed from hidden states."""
     packs: bool
-    """The model reads rows that lie end to end, and rows with branches."""
+    """Whether the model supports packed rows, and rows with branches."""
 
 
 def probe(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int) -> FastPaths:
@@ -46,7 +46,7 @@ def probe(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int) -> FastPa
     Args:
         model: the language model, with an adapter or without.
         wiring: how to run it.
-        dtype: of the embeddings that it will read.
+        dtype: the dtype of the embeddings that it will read.
         pad_id: a valid token id.
     """
     with torch.no_grad(), _without_dropout(model):
@@ -55,14 +55,14 @@ def probe(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int) -> FastPa
 
 
 def reads_padding(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int, rows: int) -> bool:
-    """Whether padding in front of a row leaves its scores as they are; recurrent models often ignore the mask.
+    """Whether left padding does not change the logits of a row; recurrent models often ignore the mask.
 
     Args:
         model: the language model.
         wiring: how to run it.
-        dtype: of the embeddings that it will read.
+        dtype: the dtype of the embeddings that it will read.
         pad_id: a valid token id.
-        rows: size of the batch; a batch of several adapters cannot be run with another.
+        rows: size of the batch; with several adapters in a batch only this size can be run.
     """
     with torch.no_grad(), _without_dropout(model):
         row = _embeddings(model)[1:].to(dtype).expand(rows, -1, -1)
@@ -70,7 +70,7 @@ def reads_padding(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int, r
         mask[:, : -min(_LENGTHS)] = 0
         alone = wiring.run(model, row[:, -min(_LENGTHS) :], mask[:, -min(_LENGTHS) :], None, pad_id)[:, -1].float()
         padded = wiring.run(model, row, mask, None, pad_id)[:, -1].float()
-    # Wide: in half precision the two differ by rounding, and padding that is read changes much more.
+    # Wide: in half precision the two differ by rounding, and padding that is attended to changes much more.
     finite = alone.isfinite()
     return _close(padded[finite], alone[finite], max(1e-2, 8 * torch.finfo(computed_in(row)).eps))
 
@@ -93,7 +93,7 @@ def _head(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
     target = mask * pad_id if model.config.is_encoder_decoder else None
     try:
         return returns_head_scores(model, head, lambda: wiring.run(model, embeddings, mask, target, pad_id))
-    except Exception:  # any failure of a fast path means the plain path
+    except Exception:  # on any failure of a fast path the plain path is used
         return False
 
 
@@ -124,7 +124,7 @@ def _packs(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
         branched = read(*_branched(embeddings))
     except Exception:  # as above
         return False
-    own = slice(_LENGTHS[0], None)  # the second row, which must not depend on the first
+    own = slice(_LENGTHS[0], None)  # the second row must not depend on the first
     precise = torch.finfo(found.dtype).eps
     return (
         _close(found, padded, max(1e-4, 4 * precise))
@@ -134,7 +134,7 @@ def _packs(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
 
 
 def _branched(embeddings: Tensor) -> tuple[Tensor, Packed]:
-    """The second row with a branch in it that the rest of the row must not see."""
+    """Test the second row with a branch to which the rest of the row must not attend."""
     first, second = embeddings
     row = torch.cat([second[:2], first[:2], second[2:]])[None]
     packed = Packed.of(torch.ones(row.shape[:2], dtype=torch.long), [(2, 2, len(second) - 2)])
@@ -148,7 +148,7 @@ def _close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 
 @contextmanager
 def _without_dropout(model: Any) -> Iterator[None]:
-    """Put modules in training mode into eval mode, and with them the module whose mode LoRA follows."""
+    """Put modules in training mode into eval mode, including the module whose mode decides about LoRA's dropout."""
     every = ((module, getattr(module, "follows", None)) for module in model.modules())
     training = {module for pair in every for module in pair if isinstance(module, nn.Module) and module.training}
     for module in training:

@@ -1,4 +1,4 @@
-"""Labels beside token ids, and padding of rows of different lengths."""
+"""Labels of token ids, and padding of rows of different lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["IGNORE", "PadSide", "labelled_rows", "pad"]
 
 IGNORE = -100
-"""Label of positions that the loss leaves out."""
+"""Label of positions that are not part of the loss."""
 
 PadSide: TypeAlias = Literal["left", "right"]
 

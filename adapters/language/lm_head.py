@@ -1,9 +1,10 @@
-"""The frozen LM head: its matrix, the hidden states that it reads, and trained rows beside its own.
+"""The frozen LM head: its matrix, its input, and additional trained rows.
 
-If the scores of a model are those of one frozen matrix ``[vocabulary, width]``, the loss can be computed in chunks
-without the scores of a whole batch (:mod:`inlay.adapters.language.cross_entropy`). Two things are checked: the head
-module is a plain linear layer (no quantisation, no offloading, no hook), and the model returns its output unchanged (no
-scale, soft cap, bias or mask behind it). The second is tested on the model itself by :func:`returns_head_scores`.
+If the logits of a model are the product with one frozen matrix ``[vocabulary, width]``, the loss can be computed in
+chunks, without the logits of a whole batch in memory (:mod:`inlay.adapters.language.cross_entropy`). Two conditions are
+checked: the head module is a plain linear layer (no quantisation, no offloading, no hook), and the model returns its
+output unchanged (no scale, soft cap, bias or mask after it). The second is tested on the model itself by
+:func:`returns_head_scores`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ __all__ = [
 ]
 
 _LOUD = 300.0
-"""Score to which one position of the check is scaled; published soft caps are 30 to 50."""
+"""Logit to which one position of the check is scaled; published soft caps are 30 to 50."""
 
 
 class RowScores:
-    """Replaces the call of a head: the head's own scores, and one more score for each trained row.
+    """Replaces the call of a head: its own logits, and one more logit for each trained row.
 
     Args:
         own: the head's call.
@@ -51,7 +52,7 @@ class RowScores:
         """``[..., width]`` -> ``[..., max(vocabulary, top)]``."""
         known: Tensor = self.own(hidden, *args, **kwargs)
         new = F.linear(hidden, self.rows.to(hidden.dtype)).to(known.dtype)
-        # Ids that have a row neither in the head nor here are never generated.
+        # An id without a row in the head or here is never generated.
         wide = F.pad(known, (0, max(0, self.top - known.shape[-1])), value=float("-inf"))
         return wide.index_copy(-1, self.places.to(new.device), new)
 
@@ -97,14 +98,14 @@ def frozen_head(model: Any) -> FrozenHead | None:
 
 
 def of_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A hook that runs in the calling thread only: other threads may use the same model meanwhile."""
+    """Restrict a hook to the calling thread, because other threads may use the same model."""
     owner = get_ident()
     return lambda *call: hook(*call) if get_ident() == owner else None
 
 
 @contextmanager
 def head_reads(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let the head of a model read ``change(hidden)`` in the place of its input; nothing if there is no head module."""
+    """Replace the input of a model's head by ``change(hidden)``; without a head module nothing happens."""
     head = model.get_output_embeddings()
     if head is None:
         yield
@@ -118,7 +119,7 @@ def head_reads(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]
 
 @contextmanager
 def head_input(model: Any) -> Iterator[list[Tensor]]:
-    """Collect the hidden states ``[B, T, width]`` that the head is given; the head itself reads no position."""
+    """Collect the input ``[B, T, width]`` of the head; the head itself computes no position."""
     seen: list[Tensor] = []
 
     def take(hidden: Tensor) -> Tensor:
@@ -130,15 +131,15 @@ def head_input(model: Any) -> Iterator[list[Tensor]]:
 
 
 def returns_head_scores(model: Any, head: FrozenHead, run: Callable[[], Tensor]) -> bool:
-    """Test on a forward pass whether a model returns the scores of its head as they are.
+    """Test with a forward pass whether a model returns the output of its head unchanged.
 
-    The head is given hidden states of zero, of natural size and of a size that makes scores of 300. So a bias, a scale
-    and a soft cap behind it show, and so do scores that are overwritten.
+    The input of the head is set to zero, to natural size and to a size with logits of 300. This reveals a bias, a scale
+        and a soft cap after the head, and logits that are overwritten.
 
     Args:
         model: the language model.
         head: its head.
-        run: a forward pass over at least three positions; returns the scores ``[B, T, vocabulary]``.
+        run: a forward pass over at least three positions; returns the logits ``[B, T, vocabulary]``.
     """
     read: list[Tensor] = []
 
@@ -157,7 +158,7 @@ def returns_head_scores(model: Any, head: FrozenHead, run: Callable[[], Tensor])
         wanted = _scores(head, read[0])
     if scores.shape != wanted.shape:
         return False
-    # The head itself computed in this dtype; float32 products of other shapes differ in the last digits.
+    # Compared in the head's own dtype; float32 products of other shapes differ in the last digits.
     tolerance = max(1e-5, 4 * torch.finfo(computed_in(read[0])).eps)
     bound = tolerance * wanted.nan_to_num(neginf=0.0).abs().amax(dim=-1, keepdim=True)
     same = (scores.float() == wanted) | ((scores.float() - wanted).abs() <= bound)

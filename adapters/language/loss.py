@@ -1,4 +1,4 @@
-"""The losses of labelled tokens: one forward pass over labelled and real positions only, where the model allows it."""
+"""The losses of labelled tokens from one forward pass; padding and unlabelled positions are left out where possible."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def token_losses(
     Args:
         model: the language model.
         wiring: how to run it.
-        paths: the fast paths that it can take.
+        paths: the fast paths that the model supports.
         embeddings: ``[B, T, width]``.
         mask: ``[B, T]``.
-        plan: of the batch.
+        plan: the loss plan of the batch.
         target: ``[B, U]``, the target of an encoder-decoder.
         pad_id: a valid token id.
         prune: leave out positions that no label depends on.
@@ -52,7 +52,7 @@ def token_losses(
     read: list[Tensor] = []
 
     def labelled(hidden: Tensor) -> Tensor:
-        """Labelled rows ``[n, width]`` -> what the head reads; nothing if its matrix is used instead."""
+        """Labelled rows ``[n, width]`` -> the head's input, which is empty if its matrix is used instead."""
         read.append(hidden)
         return hidden[None] if head is None else hidden[None, :0]
 
@@ -77,7 +77,7 @@ def _run(
     pad_id: int,
     prune: bool,
 ) -> Tensor:
-    """One forward pass whose head reads ``labelled`` of the labelled rows ``[n, width]``."""
+    """One forward pass, in which the head's input is ``labelled`` of the labelled rows ``[n, width]``."""
     given: Tensor | None = mask
     pick, more = plan.pick, {}
     attention: AbstractContextManager[None] = nullcontext()

@@ -42,7 +42,7 @@ class LanguageModel(nn.Module):
     Args:
         model: a ``*ForCausalLM`` or a ``*ForConditionalGeneration`` of text.
         tokenizer: its fast tokenizer (offsets are needed to build label masks).
-        source: the Hub id, or another name that leads to the same weights.
+        source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
@@ -74,7 +74,7 @@ class LanguageModel(nn.Module):
         self._paths: dict[tuple[object, ...], FastPaths] = {}
         """Results of the tests of fast paths, by device, dtype and kind of attention."""
         self._reads_padding: bool | None = None
-        """Whether padding in front of a row changes nothing; None before the first padded batch."""
+        """Whether left padding does not change the logits; None before the first padded batch."""
 
     @property
     def width(self) -> int:
@@ -93,7 +93,7 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device on which the embeddings compute; accelerate keeps offloaded ones on the meta device meanwhile."""
+        """The device on which the embeddings are computed; accelerate keeps offloaded weights on the meta device."""
         hook: Any = getattr(self.model.get_input_embeddings(), "_hf_hook", None)
         runs_on = getattr(hook, "execution_device", None)
         return torch.device(runs_on) if self._table.is_meta and runs_on is not None else self._table.device
@@ -119,7 +119,7 @@ class LanguageModel(nn.Module):
     def pad_id(self) -> int:
         """An id for masked positions: the tokenizer's pad token or EOS if the embedding table has a row for it, or 0.
 
-        LLaMA's tokenizers are often given a pad token that the model has no row for.
+        LLaMA's tokenizers often have a pad token for which the model has no row.
         """
         given = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
         return next((int(i) for i in given if i is not None and 0 <= i < self.vocabulary), 0)
@@ -159,7 +159,7 @@ class LanguageModel(nn.Module):
         """Replace the tokenizer; the port does not change.
 
         Args:
-            tokenizer: one that gives every old text its old ids, such as a copy with added tokens.
+            tokenizer: a tokenizer with the same ids for all previous texts, such as a copy with added tokens.
             added: ids of tokens that an adapter embeds.
 
         Returns:
@@ -190,7 +190,7 @@ class LanguageModel(nn.Module):
         """The rows of the logits that predict a labelled token, and these tokens.
 
         Args:
-            labels: ``[B, T]`` beside the ids.
+            labels: ``[B, T]``, the label of each position.
             target: ``[B, U]``, the target of an encoder-decoder.
 
         Returns:
@@ -201,7 +201,7 @@ class LanguageModel(nn.Module):
     def plan(
         self, labels: Tensor, mask: Tensor, target: Tensor | None = None, branches: Sequence[Sequence[int]] = ()
     ) -> LossPlan:
-        """The loss plan of a batch; made before the batch moves to its device, it saves the step all host syncs.
+        """The loss plan of a batch. Computed before the batch is moved to its device, it avoids all host syncs.
 
         Args:
             labels: ``[B, T]``.
@@ -222,7 +222,7 @@ class LanguageModel(nn.Module):
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``, 1 where there is a token.
-            rows: bool, ``[B, T]`` or ``[B, U]``: only these go through the head and are returned.
+            rows: bool, ``[B, T]`` or ``[B, U]``: only these logits are computed and returned.
             target: ``[B, U]``, the target of an encoder-decoder.
 
         Returns:
@@ -237,7 +237,7 @@ class LanguageModel(nn.Module):
             return self.wiring.run(self.model, embeddings, mask, target, self.pad_id)
         with head_reads(self.model, lambda hidden: hidden[rows][None]):
             scores = self.wiring.run(self.model, embeddings, mask, target, self.pad_id)
-        # The second case: a model that applies its head without calling the module.
+        # The second case is a model that applies its head without calling the module.
         return scores[0] if scores.shape[:2] != rows.shape else scores[rows]
 
     def states(self, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class LanguageModel(nn.Module):
     def logits_and_states(
         self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`logits` and :meth:`states` of one forward pass."""
+        """:meth:`logits` and :meth:`states` from one forward pass."""
         with self._watched() as seen:
             scores = self.logits(embeddings, mask, rows, target)
         return scores, seen[-1]
@@ -268,33 +268,33 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Cross-entropy of each labelled token ``[n]``, in float32 and in the order of the plan.
 
-        The scores of a whole batch are not computed if the head is a frozen matrix and nothing follows it. Padding and
-        positions behind the last label are not computed if the model reads packed rows.
+        The logits of a whole batch are not computed if the head is a frozen matrix and nothing follows it. Padding and
+                positions after the last label are not computed if the model supports packed rows.
 
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``.
-            plan: of :meth:`plan`, with at least one label, on the device of the embeddings.
+            plan: a loss plan, see :meth:`plan`, with at least one label, on the device of the embeddings.
             target: ``[B, U]``, the target of an encoder-decoder.
             prune: leave out positions that no label depends on.
 
         Raises:
-            LanguageModelError: more positions than the context has, or branches for a model that cannot read them.
+            LanguageModelError: more positions than the context has, or branches for a model without support for them.
         """
         self._check_length(mask)
         paths = self._fast_paths(embeddings)
         if plan.packed is not None and plan.packed.branches and not (paths.packs and prune):
             raise LanguageModelError(
-                f"{self.family}: this model cannot read branches; give each continuation a row of its own"
+                f"{self.family}: this model does not support branches; give each continuation a row of its own"
             )
         more: dict[str, Any] = {"pad_id": self.pad_id, "prune": prune}
         return token_losses(self.model, self.wiring, paths, embeddings, mask, plan, target, **more)
 
     def reads_branches(self, embeddings: Tensor) -> bool:
-        """Whether rows may have branches: continuations of one prefix that do not see each other.
+        """Whether rows may have branches: continuations of one prefix that do not attend to each other.
 
         Args:
-            embeddings: any, of the device and dtype that the model will read.
+            embeddings: any tensor with the device and dtype of the embeddings to come.
         """
         return self._fast_paths(embeddings).packs
 
@@ -318,14 +318,14 @@ class LanguageModel(nn.Module):
     def loss_and_states(
         self, embeddings: Tensor, mask: Tensor, plan: LossPlan, target: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`loss` and :meth:`states` of one forward pass over all positions."""
+        """:meth:`loss` and :meth:`states` from one forward pass over all positions."""
         with self._watched() as seen:
             loss = self.loss(embeddings, mask, plan, target, prune=False)
         return loss, seen[-1]
 
     @contextmanager
     def _watched(self) -> Iterator[list[Tensor]]:
-        """Collect the last hidden states of every forward pass."""
+        """Collect the last hidden states of every forward pass inside the context."""
         seen: list[Tensor] = []
         inside: Any = self.model.base_model
         handle = inside.register_forward_hook(of_this_thread(lambda *call: seen.append(call[-1].last_hidden_state)))
@@ -346,23 +346,23 @@ class LanguageModel(nn.Module):
     ) -> Generation:
         """Continue each row; the rows are padded on the left.
 
-        BLIP-2's own code puts the media in front of a decoder's padding and the text behind it. Here all padding is in
-        front: positions count real tokens, so the numbers are the same.
+        BLIP-2's own code puts the padding between the media and the text. Here all padding is on the left; positions
+                count real tokens, so the numbers are the same.
 
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``.
-            stop: texts that end a row, whichever tokens spell them.
-            stop_ids: tokens that end a row, such as the turn end of a chat template, beside EOS and those of the
-                model's generation config (:attr:`stop_ids`).
-            max_new_tokens: limit of new tokens, 512 by default; generation also ends where the context ends.
+            stop: texts that end a row, in any tokenisation.
+            stop_ids: tokens that end a row, such as the turn end of a chat template, in addition to EOS and those of
+                the model's generation config (:attr:`stop_ids`).
+            max_new_tokens: limit on new tokens, 512 by default; generation also ends at the end of the context.
             options: other options of transformers' ``generate`` (``min_new_tokens``, ``num_beams``,
                 ``num_return_sequences``, ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition
                 penalty covers new tokens only, since the model is given embeddings and no ids.
 
         Raises:
-            LanguageModelError: options that the model cannot be called with, a prompt that fills the context, or a
-                padded batch for a model that reads padding like tokens.
+            LanguageModelError: an option cannot be used, a prompt fills the context, or the batch is padded and the
+                model ignores the mask.
         """
         if len(mask) > 1 and not bool(mask.all()):
             self._check_padding(embeddings)
@@ -384,7 +384,7 @@ class LanguageModel(nn.Module):
             self._reads_padding = reads_padding(self.model, self.wiring, embeddings.dtype, self.pad_id, len(embeddings))
         if not self._reads_padding:
             raise LanguageModelError(
-                f"{self.family}: this model ignores the attention mask, so rows of different lengths cannot be one "
+                f"{self.family}: this model ignores the attention mask, so rows of different lengths cannot share one "
                 "batch; answer one conversation at a time (batch size 1)"
             )
 

@@ -1,8 +1,8 @@
-"""Occupancy: which adapter a language model carries, and which call is running on it.
+"""Occupancy: the adapter that is attached to a language model, and the call that is running on it.
 
-An adapter changes the language model that it is attached to, so the model *object* carries at most one at a time,
-however many backbones hold it. Calls of one language model run one after the other, from whatever thread they come;
-attach, swap and detach wait for the running call.
+An adapter changes the language model to which it is attached, so at most one at a time can be attached to a model
+*object*, also if several backbones share it. Calls of one language model are serialised over all threads; attach, swap
+and detach wait for the running call.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Occupancy:
 
     @property
     def holders(self) -> tuple[object, ...]:
-        """The owner and its adapter, which a swap changes; equal while the language model computes the same."""
+        """The owner and its adapter (which a swap changes); equal while the language model gives the same results."""
         owner = None if self._owner is None else self._owner()
         return owner, None if owner is None else owner.adapter
 
@@ -60,18 +60,18 @@ class Occupancy:
         if (present := self.owner) is not None:
             raise AttachError(
                 f"this language model carries adapter {present!r}. One adapter at a time can change a language model, "
-                "also where several backbones hold it: call detach() on that adapter, or model.swap(other)"
+                "also if backbones share it: call detach() on that adapter, or model.swap(other)"
             )
         self._owner = weakref.ref(owner)
 
     def release(self, owner: weakref.ref[Any]) -> None:
-        """Have no owner any more, if this is the owner."""
+        """Remove the owner, if it is this one."""
         if self._owner is not None and self._owner() is owner():
             self._owner = None
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Hold the language model for one call; other threads wait."""
+        """Reserve the language model for one call; other threads wait."""
         with self._lock:
             self._calls += 1
             try:
@@ -81,10 +81,10 @@ class Occupancy:
 
     @contextmanager
     def change(self, action: str) -> Iterator[None]:
-        """Wait for the running call of another thread, and keep new ones out, while the owner changes.
+        """Reserve the language model for a change of the owner: wait for the running call and block new ones.
 
         Raises:
-            AttachError: asked for inside a running call of the same thread, for instance from ``on_text``.
+            AttachError: called inside a running call of the same thread, for instance from ``on_text``.
         """
         with self._lock:
             if self._calls:
@@ -97,7 +97,7 @@ _REGISTRY_LOCK = threading.Lock()
 
 
 def occupancy_of(model: nn.Module) -> Occupancy:
-    """The occupancy of a language model: one for each model object of transformers, whatever wraps it.
+    """The occupancy of a language model: one per model object of transformers, also if several objects wrap it.
 
     Args:
         model: the model of transformers.

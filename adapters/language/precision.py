@@ -1,4 +1,4 @@
-"""Data types: the one that a layer computes in, and the ones that a frozen model stores its weights in."""
+"""Data types: the dtype in which a layer computes, and those of the stored weights of a frozen model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The prompt tokenizer: the text of a medium's turn as token ids for projectors that read it.
+"""The prompt tokenizer: the text of a medium's turn as token ids for projectors that read the instruction.
 
 InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) is conditioned on the instruction. It reads
-BERT's tokens, not the LLM's, so the tokenizer is a frozen port of the backbone beside the LLM and the encoders: a
-bundle contains tensors only, and its digest refuses another tokenizer.
+BERT's tokens, not the LLM's, so the tokenizer is a frozen port of the backbone, like the LLM and the encoders: a bundle
+contains only the tokenizer's digest, which detects another tokenizer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["PromptError", "PromptTokenizer", "start_token"]
 
 
 class PromptError(InlayError):
-    """A tokenizer does not fit a projector, or a prompt has no room."""
+    """A tokenizer does not fit a projector, or the limit leaves no space for a prompt."""
 
 
 class PromptTokenizer:
@@ -30,7 +30,7 @@ class PromptTokenizer:
 
     Args:
         tokenizer: a fast tokenizer, such as BERT's; it is copied and not changed.
-        source: the Hub id, or another name that leads to the same tokenizer.
+        source: the Hub id, or another name from which the same tokenizer can be loaded.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
@@ -72,7 +72,7 @@ class PromptTokenizer:
         """The port, for a projector with this vocabulary.
 
         Raises:
-            PromptError: the tokenizer has more.
+            PromptError: the tokenizer has more tokens.
         """
         if vocabulary < self.vocabulary:
             raise PromptError(
@@ -92,7 +92,7 @@ class PromptTokenizer:
             ``[L]``.
 
         Raises:
-            PromptError: the limit leaves no room for text.
+            PromptError: the limit leaves no space for text.
         """
         around = self.tokenizer.num_special_tokens_to_add()
         if limit <= around:
@@ -102,10 +102,10 @@ class PromptTokenizer:
 
 
 START = "[DEC]"
-"""The token in front of a caption that BLIP-2's Q-Former writes (https://arxiv.org/abs/2301.12597)."""
+"""The token before a caption that BLIP-2's Q-Former generates (https://arxiv.org/abs/2301.12597)."""
 
 
 def start_token(prompter: PromptTokenizer) -> tuple[int, int]:
-    """The id of ``[DEC]``, and how many ids there are with it."""
+    """The id of ``[DEC]``, and the number of ids including it."""
     start = int(prompter.tokenizer.get_vocab().get(START, prompter.vocabulary))
     return start, max(prompter.vocabulary, start + 1)

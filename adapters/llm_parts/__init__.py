@@ -1,1 +1,1 @@
-"""What trains inside the language model: LoRA, rows for new tokens, signal tokens."""
+"""Trainable parts inside the language model: LoRA, rows for new tokens, signal tokens."""

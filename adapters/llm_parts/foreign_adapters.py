@@ -1,8 +1,8 @@
 """Adapter layers of other libraries in a language model, such as peft's.
 
-Two libraries that replace the same linears undo each other's work, so an LLM with such layers is not attached to.
-Nothing is imported for the check: layers are recognised by the library that their class comes from, by the names that
-LoRA implementations give their matrices, and by the configuration that peft leaves on the model.
+Two libraries that replace the same linears overwrite each other's changes, so attaching to an LLM with such layers is
+an error. No library is imported for the check: layers are recognised by the module of their class, by the usual names
+of LoRA matrices, and by the configuration that peft sets on the model.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _LIBRARIES = ("peft", "adapters", "loralib")
 _MATRICES = ("lora_A", "lora_B")
 _ADVICE = (
     "merge it into the weights first (peft: model = model.merge_and_unload()), remove it (peft: model.unload()), or "
-    "load the LLM anew"
+    "load the LLM again"
 )
 
 
 def foreign_adapters(model: nn.Module) -> str | None:
     """A description of another library's adapter in a model, with advice; None if there is none.
 
-    Forward hooks are not refused: a linear with LoRA still calls the module that has them.
+    Forward hooks are allowed: a linear with LoRA still calls the module that has them.
 
     Args:
         model: the language model, or any module around it.
@@ -34,7 +34,7 @@ def foreign_adapters(model: nn.Module) -> str | None:
         return None
     name, what = places[0]
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return f"this language model already carries an adapter of another library: {what} at {name}{more}; {_ADVICE}"
+    return f"this language model already has an adapter of another library: {what} at {name}{more}; {_ADVICE}"
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
-"""Statistics of a head's rows, also where the head is no ``nn.Linear`` and keeps its matrix packed.
+"""Statistics of a head's rows, also for a head that is not an ``nn.Linear`` and stores its matrix packed.
 
-A head maps ``[..., width]`` to ``[..., vocabulary]``. Of a plain matrix the rows are read; any other head is asked for
-its scores of unit vectors, which are its columns.
+A head maps ``[..., width]`` to ``[..., vocabulary]``. A plain matrix is read directly; any other head is called with
+unit vectors, for which its output is its columns.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def head_columns(head: nn.Module, width: int, *, like: Tensor) -> tuple[Tensor, 
 
     Args:
         head: the module.
-        width: values that it reads.
-        like: a tensor of the device and data type of its input.
+        width: values per input vector.
+        like: a tensor with the device and dtype of its input.
     """
     plain = _plain(head)
     if plain is not None:
@@ -40,7 +40,7 @@ def head_columns(head: nn.Module, width: int, *, like: Tensor) -> tuple[Tensor, 
 
 @torch.no_grad()
 def head_width(head: nn.Module, width: int, *, like: Tensor) -> int | None:
-    """How many values a head reads: of a plain matrix its own size, of any other ``width`` if it can; else None."""
+    """Input width of a head: for a plain matrix its size, for any other ``width`` if a call succeeds, else None."""
     plain = _plain(head)
     if plain is not None:
         return int(plain.shape[1])
@@ -52,7 +52,7 @@ def head_width(head: nn.Module, width: int, *, like: Tensor) -> int | None:
 
 
 def _plain(head: nn.Module) -> Tensor | None:
-    """The matrix ``[vocabulary, width]`` of a linear that keeps it as it is."""
+    """The matrix ``[vocabulary, width]`` of a linear that does not store it packed."""
     if isinstance(head, nn.Linear) and head.weight.is_floating_point() and head.weight.ndim == 2:
         return head.weight
     return None

@@ -1,8 +1,8 @@
 """LoRA on the frozen language model (Hu et al., 2021, https://arxiv.org/abs/2106.09685).
 
 ``W x + (alpha / r) B A x`` on chosen linears; ``A`` starts uniform, ``B`` at zero. The matrices belong to the adapter.
-On attach, wrappers (:mod:`inlay.adapters.llm_parts.lora_linear`) take the place of the LLM's linears and compute with
-these matrices; on detach the very same linears come back. PEFT's folder is the format on disk; the library is not used.
+On attach, wrappers (:mod:`inlay.adapters.llm_parts.lora_linear`) replace the LLM's linears and compute with these
+matrices; on detach the same linear objects are put back. PEFT's folder is the format on disk; the library is not used.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _SWITCHES = threading.Lock()
 class LoraPart(nn.Module):
     """The matrices ``A`` ``[r, in]`` and ``B`` ``[out, r]`` of every target.
 
-    Dropout follows this module's mode, while the frozen LLM stays in eval mode. A copy (``copy.deepcopy``, ``pickle``)
-    of an attached part is a part of its own that is not attached.
+    Dropout depends on this module's mode, while the frozen LLM stays in eval mode. A copy (``copy.deepcopy``,
+        ``pickle``) of an attached part is independent and not attached.
 
     Args:
         config: rank, scale, explicit targets.
         shapes: ``(in, out)`` of every target, by its full name inside the LLM.
-        device: where to create them; ``meta`` takes no memory and counts exactly.
+        device: where to create the matrices; ``meta`` allocates no memory and gives exact counts.
     """
 
     kind = "lora"
@@ -51,9 +51,9 @@ class LoraPart(nn.Module):
         self.config = config
         self.shapes = dict(shapes)
         self.about = ""
-        """What LoRA changes in the LLM that it was made for, and what it leaves out; empty for a stored part."""
+        """Description of the linears with LoRA in the LLM, and of those left out; empty for a stored part."""
         self.kept_ranks = 0
-        """First ranks that do not train; they get no weight decay either."""
+        """Number of leading ranks that are not trained; weight decay does not apply to them either."""
         self._state: LoraState | None = None
         self._plain = self._skipped = 0
         for name, (width_in, width_out) in shapes.items():
@@ -67,15 +67,15 @@ class LoraPart(nn.Module):
     def for_model(
         cls, model: PreTrainedModel, config: LoraConfig, *, device: torch.device | str | None = None
     ) -> LoraPart:
-        """Matrices for every resolved target of a language model.
+        """Create matrices for every resolved target of a language model.
 
         Args:
             model: the language model of transformers.
             config: rank, scale, targets.
-            device: where to create them; if not given, the CPU, or ``meta`` beside a model on the meta device.
+            device: where to create the matrices; if not given, the CPU, or ``meta`` for a model on the meta device.
 
         Raises:
-            LoraError: a target that names no linear.
+            LoraError: a target matches no linear.
         """
         explicit, found = resolve(model, config)
         shapes = {name: sizes for name, module in found.items() if (sizes := linear_sizes(module))}
@@ -88,7 +88,7 @@ class LoraPart(nn.Module):
 
     @classmethod
     def of_matrices(cls, config: LoraConfig, downs: Mapping[str, Tensor], ups: Mapping[str, Tensor]) -> LoraPart:
-        """Given matrices in float32: nothing is drawn, and all of them are in one piece of memory.
+        """A part with given matrices in float32, in one block of memory; no random numbers are drawn.
 
         Args:
             config: rank, scale, targets.
@@ -118,7 +118,7 @@ class LoraPart(nn.Module):
         return down, up
 
     def peft_tensors(self) -> dict[str, Tensor]:
-        """The matrices under the names that PEFT gives them on disk."""
+        """The matrices by their names in PEFT's file."""
         names = {}
         for target in self.targets:
             down, up = self.matrices(target)
@@ -127,19 +127,19 @@ class LoraPart(nn.Module):
         return names
 
     def attach(self, model: PreTrainedModel, undo: Undo | None = None) -> Undo:
-        """Put wrappers with these matrices in the place of the targets.
+        """Replace the targets by wrappers with these matrices.
 
-        Nothing has changed if this raises.
+        If this raises, nothing has changed.
 
         Args:
             model: the language model of transformers.
-            undo: registers each step of taking them off again.
+            undo: receives the undo step of each replacement.
 
         Returns:
-            Its ``close()`` puts the very same linears back; further calls do nothing.
+            The stack whose ``close()`` puts the same linear objects back; further calls do nothing.
 
         Raises:
-            LoraError: the part is attached already, the LLM carries other adapter layers, a target is missing or has
+            LoraError: the part is attached already, the LLM has other adapter layers, a target is missing or has
                 another shape.
         """
         if self._state is not None:
@@ -165,17 +165,17 @@ class LoraPart(nn.Module):
         return undo
 
     def is_like(self, other: LoraPart) -> bool:
-        """Whether the other can take this one's place in the wrappers; rank, scale and dropout may differ."""
+        """Whether another part can replace this one in the wrappers; rank, scale and dropout may differ."""
         return self.shapes == other.shapes
 
     def hand_over(self, other: LoraPart) -> None:
-        """Let the wrappers in the LLM use another part's matrices: no module is made, no number is copied.
+        """Make the wrappers in the LLM use another part's matrices; no module is created and no tensor copied.
 
         Args:
-            other: like this one, and not attached.
+            other: a part with the same targets and shapes that is not attached.
 
         Raises:
-            LoraError: this part is not attached, or the other is or has other shapes.
+            LoraError: this part is not attached, or the other one is attached or has other shapes.
         """
         state = self._state
         if state is None or other._state is not None or not self.is_like(other):
@@ -190,7 +190,7 @@ class LoraPart(nn.Module):
 
     @property
     def rows(self) -> PerRow:
-        """Where the matrices of single rows are set.
+        """The object on which matrices for single rows are set.
 
         Raises:
             LoraError: the part is not attached.
@@ -211,15 +211,15 @@ class LoraPart(nn.Module):
 
     @contextmanager
     def plain(self) -> Iterator[None]:
-        """While this lasts, the wrappers compute by torch's own autograd: slower, and the same numbers."""
+        """A context in which the wrappers use torch's own autograd: slower, with the same results."""
         with self._counted("_plain"):
             yield
 
     @contextmanager
     def sparing(self) -> Iterator[None]:
-        """While the matrices are frozen and the update is zero, leave it out of the forward pass: the same numbers.
+        """A context that skips the update while the matrices are frozen and the update is zero; results are equal.
 
-        A stage before that in which LoRA trains does not pay for it.
+        So LoRA costs no time in a stage before the one that trains it.
         """
         used = any(p.requires_grad or (name.endswith("/B") and p.any()) for name, p in self.named_parameters())
         with nullcontext() if used else self._counted("_skipped"):
@@ -227,7 +227,7 @@ class LoraPart(nn.Module):
 
     @contextmanager
     def _counted(self, name: str) -> Iterator[None]:
-        """Count how many callers, perhaps in several threads, have switched something on."""
+        """Count the callers, over all threads, that have switched a flag on."""
         with _SWITCHES:
             setattr(self, name, getattr(self, name) + 1)
         try:
@@ -248,7 +248,7 @@ def _replace(model: nn.Module, target: str, wrapper: LoraLinear, undo: Undo) -> 
 
 
 def _release(state: LoraState) -> None:
-    """Part and wrappers forget each other; a wrapper that is still held somewhere is the bare linear from now on."""
+    """Remove the references between part and wrappers; a wrapper that is still in use then computes the bare linear."""
     part, state.part = state.part, None
     if isinstance(part, LoraPart):
         part._state = None

@@ -25,7 +25,7 @@ class LoraError(InlayError):
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """What LoRA changes, and how strongly.
+    """Targets, rank and scale of a LoRA.
 
     Example:
         >>> LoraConfig(r=8, targets=("v_proj", "q_proj")).targets
@@ -39,12 +39,12 @@ class LoraConfig:
     dropout: float = 0.0
     """Dropout on the input of ``A`` in training, at least 0 and below 1."""
     targets: Targets = ALL_LINEAR
-    """Names of linears inside the LLM, or the ends of their dotted paths; the LM head is never one of them.
+    """Names of linears inside the LLM, or suffixes of their dotted paths; the LM head is never a target.
 
-    ``"all-linear"`` stands for every linear of the layers, whatever the family calls them, and becomes explicit names
-    when a :class:`~inlay.adapters.llm_parts.lora.LoraPart` is made for a model. Of mixture-of-experts models
-    only the attention (and shared or dense MLPs, where there are some) gets LoRA: routers are left out, and
-    transformers 5 stores the experts as stacked parameters, which are no linears.
+    ``"all-linear"`` stands for every linear of the layers in any family, and is replaced by explicit names when a
+        :class:`~inlay.adapters.llm_parts.lora.LoraPart` is created for a model. In mixture-of-experts models only the
+        attention (and shared or dense MLPs, if there are any) gets LoRA: routers are left out, and transformers 5
+        stores the experts as stacked parameters, which are not linears.
     """
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class LoraConfig:
                 )
             if not all(isinstance(target, str) for target in self.targets):
                 raise LoraError(f"targets: expected module names, got {shown(self.targets)}")
-            # In one order, so that equal LoRAs give equal bundles.
+            # Sorted, so that equal LoRAs give equal bundles.
             object.__setattr__(self, "targets", tuple(sorted(set(self.targets))))
         self._check()
 
@@ -77,14 +77,14 @@ class LoraConfig:
             LoraError: they are ``"all-linear"``, which only a model can resolve.
         """
         if isinstance(self.targets, str):
-            raise LoraError(f"targets: {self.targets!r} has no names before a LoraPart is made for a model")
+            raise LoraError(f"targets: {self.targets!r} has no names before a LoraPart is created for a model")
         return self.targets
 
     def with_targets(self, targets: Sequence[str]) -> LoraConfig:
-        """The same with explicit targets."""
+        """A copy with explicit targets."""
         return replace(self, targets=tuple(targets))
 
     @property
     def scale(self) -> float:
-        """What the product of ``B`` and ``A`` is multiplied by."""
+        """The factor ``alpha / r`` of the product of ``B`` and ``A``."""
         return self.alpha / self.r

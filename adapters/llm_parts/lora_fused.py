@@ -1,12 +1,12 @@
-"""The fast path of LoRA: one product for all matrices ``A`` that read the same tensor, with an autograd of its own.
+"""The fast path of LoRA: one product for all matrices ``A`` with the same input, as a custom autograd function.
 
-Queries, keys and values read one input, and so do the two halves of a gated MLP. For such siblings ``i`` there is one
-product ``h = x [A_1; A_2; ...]^T``, and ``s B_i h_i`` is added into the frozen linear's own output ``W_i x``. Saved for
-the backward pass are ``x`` and the narrow ``h``; the gradient to ``x`` is summed in place. Without this, autograd makes
+Queries, keys and values have the same input, and so do the two halves of a gated MLP. For such siblings ``i`` there is
+one product ``h = x [A_1; A_2; ...]^T``, and ``s B_i h_i`` is added into the frozen linear's own output ``W_i x``. Saved
+for the backward pass are ``x`` and the narrow ``h``; the gradient to ``x`` is summed in place. The plain path makes
 three more tensors as wide as its output for each linear, and as many for the gradient. Unsloth does the same in Triton
 (https://github.com/unslothai/unsloth, ``kernels/fast_lora.py``); here it is plain torch, on the CPU too.
 
-Dropout, hooks, a data type that differs from the weights' and any linear but ``nn.Linear`` take the plain path.
+Dropout, hooks, a dtype that differs from the weights' and any linear except ``nn.Linear`` use the plain path.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from inlay.adapters.language.precision import computed_in
 __all__ = ["Siblings", "can_fuse", "siblings_of"]
 
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q", "k", "v"), ("wi_0", "wi_1"))
-"""Names of linears that may read one tensor. Whether they do shows when they are called."""
+"""Names of linears that may have the same input, which is checked in each call."""
 _CHANGES = threading.Lock()
 
 
 class Siblings:
-    """Linears that read the same tensor: the first that is called computes the outputs of all.
+    """Linears with the same input: the first that is called computes the outputs of all.
 
-    The outputs wait for the others in the thread that computed them, so concurrent forward passes do not meet. A linear
-    that turns out to be called with another tensor (the queries of a cross-attention) leaves for good.
+    The outputs are stored per thread until the others are called, so concurrent forward passes do not interfere. A
+        linear that is called with another tensor (the queries of a cross-attention) is removed from the group
+        permanently.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class Siblings:
 
     def output(self, layer: Any, part: Any, x: Tensor) -> Tensor:
         """The output ``[..., out]`` of one linear for ``[..., in]``."""
-        if len(self.layers) == 1 or x.is_inference():  # inference tensors do not count how often they were written to
+        if len(self.layers) == 1 or x.is_inference():  # inference tensors have no version counter
             return _lora(x, [layer], part)[0]
         stamp = (part, x._version, torch.is_grad_enabled(), computed_in(x))
         waiting: _Waiting | None = getattr(self._thread, "waiting", None)
@@ -83,14 +84,14 @@ class Siblings:
 
 
 class _Waiting:
-    """Outputs that were computed for siblings and not fetched yet."""
+    """Outputs that were computed for siblings that have not been called yet."""
 
     def __init__(self, read: Tensor, stamp: tuple[object, ...], outputs: dict[Any, Tensor]) -> None:
         self.read, self.stamp, self.outputs = read, stamp, outputs
 
 
 def siblings_of(target: str) -> tuple[str, int] | None:
-    """What linears that may read one tensor have in common; None for one that reads alone.
+    """The group key of linears that may have the same input; None for a linear without siblings.
 
     Example:
         >>> siblings_of("layers.0.self_attn.k_proj") == siblings_of("layers.0.self_attn.q_proj")
@@ -101,7 +102,7 @@ def siblings_of(target: str) -> tuple[str, int] | None:
 
 
 def can_fuse(layer: Any, part: Any, x: Tensor) -> bool:
-    """Whether the fused product gives what the wrapped linear and the plain update give together."""
+    """Whether the fused path is valid, that is, equal to the wrapped linear plus the plain update."""
     base = layer.base_layer
     if type(base) is not nn.Linear or (part.training and part.config.dropout):
         return False
@@ -155,7 +156,7 @@ class _FusedLora(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.scale, ctx.count, ctx.shape = scale, count, x.shape
         ctx.x_dtype, ctx.dtypes = x.dtype, [matrix.dtype for matrix in matrices]
-        # A view could not be changed in place, as Llama 4 does with the output of its shared expert.
+        # Not views, because Llama 4 changes the output of its shared expert in place.
         shape: Any = torch.ops.aten._unsafe_view
         return tuple(shape(output, [*x.shape[:-1], output.shape[-1]]) for output in outputs)
 

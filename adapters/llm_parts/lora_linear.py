@@ -1,13 +1,13 @@
 """One linear of a frozen LLM with LoRA: ``base(x) + scale * B(A(dropout(x)))``.
 
-LoRA: Hu et al., 2021, https://arxiv.org/abs/2106.09685. The wrapper stands in the place of the linear while an adapter
+LoRA: Hu et al., 2021, https://arxiv.org/abs/2106.09685. The wrapper replaces the linear while an adapter
 is attached. It calls the linear as a module, so hooks on it (accelerate's offloading, for example) run, and its weights
 may be of any kind: ``nn.Linear``, bitsandbytes' 8-bit and 4-bit linears, transformers' ``Conv1D``.
 
-The wrapper owns no parameter. ``A`` and ``B`` belong to the :class:`~inlay.adapters.llm_parts.lora.LoraPart` alone, and
-all wrappers of one attachment find them through one :class:`LoraState`. So the LLM's ``state_dict`` and
-``named_parameters`` hold frozen tensors only (under ``<linear>.base_layer.<name>`` while attached), FSDP shards the
-LLM without touching the adapter, and another adapter of the same shape takes over by one assignment.
+The wrapper has no parameters. ``A`` and ``B`` belong only to the :class:`~inlay.adapters.llm_parts.lora.LoraPart`, and
+all wrappers of one attachment access them through one :class:`LoraState`. So the LLM's ``state_dict`` and
+``named_parameters`` contain frozen tensors only (as ``<linear>.base_layer.<name>`` while attached), FSDP shards the LLM
+without the adapter, and a swap to an adapter of the same shapes is one assignment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["LoraLinear", "LoraState", "Matrices", "parameter_name"]
 
 
 def parameter_name(target: str, matrix: str) -> str:
-    """Name of ``A`` or ``B`` of one target: a parameter's name holds no dot, and a module's own name no slash."""
+    """Parameter name of ``A`` or ``B`` of one target, with slashes, since a parameter's name must not contain dots."""
     return f"{target}/{matrix}".replace(".", "/")
 
 
@@ -49,10 +49,10 @@ class Matrices(Protocol):
 
 
 class LoraState:
-    """What all wrappers of one attachment share.
+    """The state that all wrappers of one attachment share.
 
     Args:
-        part: holds the matrices.
+        part: the part with the matrices.
     """
 
     def __init__(self, part: Matrices | None) -> None:
@@ -60,7 +60,7 @@ class LoraState:
         self.rows = PerRow()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The state of running threads is not copied with the LLM.
+        # Per-thread state is not copied with the LLM.
         return {"part": self.part}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class LoraLinear(nn.Module):
         base: the frozen linear, ``[..., in]`` -> ``[..., out]``.
         target: its full name inside the LLM.
         state: shared by all wrappers of one attachment.
-        siblings: linears that may read the same tensor; this one joins them.
+        siblings: linears that may have the same input; this one is added to them.
     """
 
     base_layer: nn.Module
@@ -89,17 +89,17 @@ class LoraLinear(nn.Module):
         siblings.join(self)
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever the linear has (``weight``, ``bias``, ``in_features``, ...), since models look at these."""
+        """Attributes of the linear (``weight``, ``bias``, ``in_features``, ...), which some models access."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "base_layer" or name.startswith("__"):  # of a copy that is being made, or about this object
+            if name == "base_layer" or name.startswith("__"):  # while a copy is being made, or special methods
                 raise
             return getattr(self.base_layer, name)
 
     @property
     def follows(self) -> Matrices | None:
-        """The part, whose training mode decides about dropout."""
+        """The part, whose training mode determines dropout."""
         return self.state.part
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -110,7 +110,7 @@ class LoraLinear(nn.Module):
         if part is None or part.skipped:
             output: Tensor = self.base_layer(x, *args, **kwargs)
             return output
-        # The compiler sees through the plain path only, and fuses what it finds there.
+        # torch.compile can trace only the plain path, and fuses it.
         simple = not (args or kwargs or part.plain_only or torch.compiler.is_compiling())
         if simple and can_fuse(self, part, x):
             return self.siblings.output(self, part, x)
@@ -129,5 +129,5 @@ class LoraLinear(nn.Module):
         """``A`` ``[r, in]`` and ``B`` ``[out, r]``."""
         down, up = (part._parameters[name] for name in self.names)
         if down is None or up is None:
-            raise RuntimeError(f"{self.target}: the LoRA that is attached has no matrices for it")
+            raise RuntimeError(f"{self.target}: the attached LoRA has no matrices for this linear")
         return down, up

@@ -1,10 +1,10 @@
-"""Another LoRA for every row of a batch: the rows' matrices are gathered once, then two batched products a layer.
+"""A separate LoRA for each row of a batch: matrices are stacked once, followed by two batched products per linear.
 
-peft's ``adapter_names`` goes through the adapters one after the other in every layer and slices the batch for each.
-Here ``A`` ``[rows, width, r]`` and ``B`` ``[rows, r, out]`` are stacked for all rows, however many adapters they are
-of, as in Punica (Chen et al., 2023, https://arxiv.org/abs/2310.18547). A smaller rank is padded with zeros; a row
-without LoRA is all zeros. For answering only: nothing here is differentiated, and there is no dropout. Only the thread
-that asks for it is affected.
+peft's ``adapter_names`` loops over the adapters in every layer and slices the batch for each. Here ``A``
+``[rows, width, r]`` and ``B`` ``[rows, r, out]`` are stacked for all rows, for any number of adapters, as in Punica
+(Chen et al., 2023, https://arxiv.org/abs/2310.18547). A smaller rank is padded with zeros; a row without LoRA is all
+zeros. For inference only: there are no gradients and no dropout. Only the calling thread is
+affected.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ __all__ = ["mixed"]
 
 @contextmanager
 def mixed(attached: LoraPart, rows: Sequence[LoraPart | None]) -> Iterator[None]:
-    """While this lasts, row ``i`` of every batch of this thread goes through the ``i``-th LoRA.
+    """A context in which row ``i`` of every batch in this thread uses the ``i``-th LoRA.
 
     Args:
-        attached: the LoRA whose wrappers are in the LLM; it is used again afterwards.
-        rows: one for each row; the same may be given several times. A batch of beams has each row's beams together, as
-            in transformers.
+        attached: the LoRA whose wrappers are in the LLM; it is restored afterwards.
+        rows: one LoRA for each row; one may be given several times. In beam search the beams of a row are consecutive,
+            as in transformers.
 
     Raises:
-        LoraError: the first is not attached, or one of the rows changes other linears, or linears of other sizes.
+        LoraError: ``attached`` is not attached, or a row has LoRA on linears where it has none, or of other sizes.
     """
     for lora in dict.fromkeys(rows):
         for name, size in lora.shapes.items() if lora is not None else ():
             if attached.shapes.get(name) != size:
                 raise LoraError(
-                    f"one batch for several adapters: {name} is {attached.shapes.get(name) or 'not changed'} in the "
-                    f"attached adapter and {size} in another; attach one that changes all of them"
+                    f"one batch for several adapters: LoRA of {name} is {attached.shapes.get(name) or 'absent'} in the "
+                    f"attached adapter and {size} in another; attach one that has all of these"
                 )
     like = next(attached.parameters())
     states = attached.rows

@@ -18,7 +18,7 @@ __all__ = ["PerRow", "RowMatrices", "RowsByTarget"]
 
 @dataclass(frozen=True)
 class RowMatrices:
-    """The matrices of one linear: ``A`` transposed, and ``B`` transposed and times its scale."""
+    """The matrices of one linear for all rows: ``A`` transposed, and ``B`` transposed and multiplied by the scale."""
 
     downs: Tensor
     """``[rows, in, r]``."""
@@ -29,8 +29,8 @@ class RowMatrices:
         """The linear's output plus each row's own update.
 
         Args:
-            x: ``[rows * beams, T, in]``, or flat over its positions.
-            output: of the linear, ``[..., out]``.
+            x: ``[rows * beams, T, in]``, or flattened over positions.
+            output: the output of the linear, ``[..., out]``.
         """
         if x.shape[0] % len(self.downs):
             raise LoraError(
@@ -46,18 +46,18 @@ RowsByTarget: TypeAlias = Mapping[str, RowMatrices]
 
 
 class PerRow:
-    """The matrices of each thread that answers with one LoRA for each row; other threads are not affected."""
+    """The matrices of each thread that uses one LoRA for each row; other threads are not affected."""
 
     def __init__(self) -> None:
         self.active: dict[int, RowsByTarget] = {}
-        """By the thread's id; a plain dictionary, which the compiler can test for being empty."""
+        """Thread id -> matrices; a plain dictionary, because torch.compile can test whether it is empty."""
 
     def of(self, target: str) -> RowMatrices | None:
         """The matrices of one linear in this thread."""
         return self.active.get(get_ident(), {}).get(target)
 
     def replace(self, rows: RowsByTarget | None) -> RowsByTarget | None:
-        """Set what this thread uses; returns what it used before."""
+        """Set the matrices of this thread; returns the previous ones."""
         before = self.active.pop(get_ident(), None)
         if rows is not None:
             self.active[get_ident()] = rows

@@ -1,12 +1,12 @@
-"""Which linears of an LLM get LoRA: names of a configuration -> modules.
+"""The linears of an LLM that get LoRA: from the names of a configuration to modules.
 
 A linear is an ``nn.Linear`` (bitsandbytes' linears are of this class), transformers' ``Conv1D`` (GPT-2), or any other
-module with ``in_features`` and ``out_features``, as quantisation libraries write them. A model's own subclass of
-``nn.Linear`` is one only if it computes a linear's output: Llama 4's router returns two tensors.
+module with ``in_features`` and ``out_features``, as in quantisation libraries. A model's own subclass of ``nn.Linear``
+counts only if it computes a linear's output: Llama 4's router returns two tensors.
 
-``"all-linear"`` leaves out what LoRA should not or cannot change: the LM head, embeddings, linears outside the layers,
-the routers of mixture-of-experts models (their choice of experts was balanced in pretraining), the token indexers of
-sparse attention (top-k passes them no gradient), and experts that are stored as stacked parameters.
+``"all-linear"`` leaves out modules that LoRA should not or cannot change: the LM head, embeddings, linears outside the
+layers, the routers of mixture-of-experts models (their load was balanced in pretraining), the token indexers of sparse
+attention (top-k gives them no gradient), and experts that are stored as stacked parameters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inlay.adapters.llm_parts.lora_linear import LoraLinear
 __all__ = ["check_shapes", "has_targets", "left_out", "linear_sizes", "resolve", "resolve_targets"]
 
 _BYPASSED = ("dt_proj",)
-"""Linears whose weight the model multiplies itself (Mamba's and Jamba's mixers), so that a wrapper is never called."""
+"""Linears whose weight the model uses directly (Mamba's and Jamba's mixers), so that a wrapper is never called."""
 _ROUTER = re.compile(r"router|indexer|topk|^gate$|^gating$|^wg$|^shared_expert_gate$")
 """Names of routers, gates of shared experts and token indexers."""
 _ROUTER_CLASS = re.compile(r"Router|Indexer|TopK|Gating$|Gate$")
@@ -47,12 +47,12 @@ def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
 
 
 def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module]:
-    """The linears that LoRA would change, by their full names, in the order of the model.
+    """The target linears by their full names, in the order of the model.
 
-    While another LoRA is attached, these are the linears behind its wrappers.
+    While another LoRA is attached, these are the linears inside its wrappers.
 
     Raises:
-        LoraError: a target that names no linear, with the names that exist; or no linear at all.
+        LoraError: a target matches no linear (the text lists the names), or there is no linear at all.
     """
     linears = dict(_linears(model, _head(model)))
     if config.targets == ALL_LINEAR:
@@ -79,8 +79,8 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module
         )
     if bypassed := sorted({_last(name) for name in found} & set(_BYPASSED)):
         raise LoraError(
-            f"targets: this LLM multiplies with the weight of {bypassed[0]} itself and never calls the module, so LoRA "
-            f"on it has no effect; choose among {known}"
+            f"targets: this LLM uses the weight of {bypassed[0]} directly and never calls the module: LoRA on it has "
+            f"no effect; choose among {known}"
         )
     return found
 
@@ -88,8 +88,8 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module
 def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str, nn.Module]]:
     """A configuration with explicit targets, and the linears that they name.
 
-    The shortest names are taken that name exactly these linears and no other module of the model: ``q_proj``, else
-    ``self_attn.q_proj``, and so on to the full path.
+    The result has the shortest names that match exactly these linears and no other module of the model: ``q_proj``,
+        otherwise ``self_attn.q_proj``, and so on up to the full path.
     """
     found = resolve_targets(model, config)
     if config.targets != ALL_LINEAR:
@@ -99,24 +99,24 @@ def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str,
         ends = {_end(name, length) for name in found}
         if {name for name in modules if _end(name, length) in ends} == set(found):
             return config.with_targets(tuple(ends)), found
-    raise LoraError(f"targets: the linears of {type(model).__name__} have no names of their own; give some explicitly")
+    raise LoraError(f"targets: no short names match the linears of {type(model).__name__} alone; give names explicitly")
 
 
 def has_targets(model: nn.Module, targets: Sequence[str]) -> bool:
-    """Whether each of these names is one of a linear of the LLM."""
+    """Whether each of these names matches a linear of the LLM."""
     linears = [name for name, _ in _linears(model, _head(model))]
     return all(any(_names(target, name) for name in linears) for target in targets)
 
 
 def left_out(model: nn.Module) -> tuple[str, ...]:
-    """What ``"all-linear"`` does not change inside the layers, once for all layers: ``("mlp.router", ...)``.
+    """The modules inside the layers that ``"all-linear"`` leaves out, once for all layers: ``("mlp.router", ...)``.
 
     Example:
         >>> left_out(nn.ModuleList([nn.ModuleDict({"router": nn.Linear(2, 4), "up": nn.Linear(2, 2)})]))
         ('router',)
     """
     linears = dict(_linears(model, _head(model)))
-    # Three dimensions alone do not tell: convolutions have them as well.
+    # Three dimensions alone are no criterion: convolutions have them too.
     stacked = {
         name.rpartition(".")[0]
         for name, parameter in model.named_parameters()
@@ -152,7 +152,7 @@ def _in_layer(name: str) -> str:
 
 
 def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every linear by its own name, also while another adapter's LoRA is around it."""
+    """Every linear by its own name, also inside another adapter's LoRA wrapper."""
     for name, child in module.named_children():
         inner = child.base_layer if isinstance(child, LoraLinear) else child
         if inner is head:
@@ -165,7 +165,7 @@ def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tupl
 
 
 def _computes(module: nn.Module, sizes: tuple[int, int]) -> bool:
-    """Whether a module gives ``[..., out]`` for ``[..., in]``; only a model's own subclasses of Linear are called."""
+    """Whether a module maps ``[..., in]`` to ``[..., out]``; only a model's own subclasses of Linear are called."""
     if type(module) is nn.Linear or not type(module).__module__.startswith("transformers.models."):
         return True
     weight = module.get_parameter("weight")
@@ -183,12 +183,12 @@ def _head(model: Any) -> object:
 
 
 def _in_a_layer(name: str) -> bool:
-    """Whether a module is in a stack of layers, whose members have numbers for names."""
+    """Whether a module is in a stack of layers, whose names are numbers."""
     return any(part.isdecimal() for part in name.split("."))
 
 
 def _names(target: str, module: str) -> bool:
-    """Whether a target is the name of a module or the end of its dotted path."""
+    """Whether a target is the name of a module or a suffix of its dotted path."""
     return module == target or module.endswith("." + target)
 
 
@@ -197,25 +197,25 @@ def _last(name: str) -> str:
 
 
 def _end(name: str, length: int) -> str:
-    """The last parts of a dotted path."""
+    """The last components of a dotted path."""
     return ".".join(name.split(".")[-length:])
 
 
 def check_shapes(found: Mapping[str, nn.Module], shapes: Mapping[str, tuple[int, int]]) -> None:
-    """See whether an LLM's targets are those that an adapter has matrices for.
+    """Check that an LLM's targets are those for which an adapter has matrices.
 
     Args:
-        found: of :func:`resolve_targets`.
+        found: the result of :func:`resolve_targets`.
         shapes: ``(in, out)`` of the adapter's matrices.
 
     Raises:
-        LoraError: a target that one of the two lacks, or another shape.
+        LoraError: one of the two lacks a target, or has another shape.
     """
     for target in [*found, *shapes]:
         if target not in shapes:
-            raise LoraError(f"{target}: this LLM has a target that the adapter has no matrices for")
+            raise LoraError(f"{target}: expected LoRA matrices for this target of the LLM, the adapter has none")
         if target not in found:
-            raise LoraError(f"{target}: this LLM lacks a linear that the adapter changes")
+            raise LoraError(f"{target}: expected a linear of this name for the adapter's LoRA, this LLM has none")
         if (sizes := linear_sizes(found[target])) != shapes[target]:
             raise LoraError(f"{target}: expected a linear of {_arrow(shapes[target])}, found {_arrow(sizes)}")
 

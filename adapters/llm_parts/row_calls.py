@@ -1,7 +1,7 @@
-"""The calls that token rows put in the place of an embedding's and a head's own.
+"""Replacement calls of embedding and head, which add token rows.
 
-The module objects stay the same, so their names, their weights, their hooks and other modules that share them do too. A
-call that another library replaced before (for example accelerate's offloading) is called, and put back afterwards.
+The module objects are kept, so their names, weights, hooks and sharing do not change. A call that another library has
+replaced before (for example accelerate's offloading) is called, and put back afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["HeadCall", "RowEmbeddings", "replace_call"]
 
 
 class RowEmbeddings:
-    """In the place of an embedding's call: its own vectors, and trained rows for new ids.
+    """Replaces an embedding's call: its own vectors, and trained rows for new ids.
 
     Args:
         own: the embedding's call.
@@ -45,7 +45,7 @@ class RowEmbeddings:
 
 
 class HeadCall(RowScores):
-    """In the place of a head's call, see :class:`~inlay.adapters.language.lm_head.RowScores`."""
+    """Replaces a head's call, see :class:`~inlay.adapters.language.lm_head.RowScores`."""
 
     attached = True
 
@@ -58,13 +58,13 @@ class HeadCall(RowScores):
 
 
 def replace_call(module: nn.Module, call: RowEmbeddings | HeadCall, undo: Undo) -> None:
-    """Put a call in the place of a module's own; how to put that back is added to ``undo`` first."""
+    """Replace the call of a module; the step that puts the own call back is added to ``undo`` first."""
     undo.callback(_put_back, module, call, module.__dict__.get("forward"))
     module.__dict__["forward"] = call
 
 
 def _put_back(module: nn.Module, call: RowEmbeddings | HeadCall, before: Any) -> None:
-    call.attached = False  # a call that replaced ours in the meantime stays, and ours does nothing
+    call.attached = False  # a later replacement by another library stays, and ours is disabled
     if module.__dict__.get("forward") is call:
         del module.__dict__["forward"]
         if before is not None:

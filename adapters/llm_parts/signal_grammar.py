@@ -1,7 +1,8 @@
-"""The grammar of signal tokens: a medium is asked for by all of its tokens, in order, or not at all.
+"""The grammar of signal tokens: a medium is requested by all of its tokens in order, or not at all.
 
-A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but its scores do not guarantee it. During generation the first
-token of a group forces the others, and no later token can be written alone; so every group has all its hidden states.
+A model is trained to generate ``[IMG1]`` after ``[IMG0]``, but its logits do not guarantee it. During generation the
+first token of a group forces the others, and a later token cannot be generated alone; so every group has all its hidden
+states.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class SignalGrammar(LogitsProcessor):
     """Restricts generation to whole groups of signal tokens.
 
     Args:
-        signals: of the attached adapter.
+        signals: the signal tokens of the attached adapter.
     """
 
     def __init__(self, signals: Signals) -> None:
@@ -32,7 +33,7 @@ class SignalGrammar(LogitsProcessor):
         self.after = torch.tensor([second for _, second in pairs], dtype=torch.long)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores ``[B, vocabulary]`` of the next token after ``[B, T]``."""
+        """Restrict the logits ``[B, vocabulary]`` of the next token after ids ``[B, T]``."""
         before, after = self.before.to(scores.device), self.after.to(scores.device)
         allowed = scores.index_fill(-1, after, float("-inf"))
         if not input_ids.shape[1] or not len(before):
@@ -44,7 +45,7 @@ class SignalGrammar(LogitsProcessor):
 
 
 def completed(ids: Sequence[int], signals: Signals) -> list[int]:
-    """A row whose last group was cut off by the limit on new tokens, with the rest of that group.
+    """Complete the last group of a row, if the limit on new tokens has cut it off.
 
     Example:
         >>> completed([5, 7], Signals(ids={"image": (7, 8, 9)}))
@@ -57,7 +58,7 @@ def completed(ids: Sequence[int], signals: Signals) -> list[int]:
 
 
 def split(ids: Sequence[int], signals: Signals) -> list[list[int] | Modality]:
-    """A row as runs of text and the modalities of the media between them.
+    """Split a row into runs of text ids and the modalities of the media between them.
 
     Example:
         >>> split([5, 7, 8, 6, 7, 8], Signals(ids={"image": (7, 8)}))

@@ -1,9 +1,9 @@
-"""Signal tokens in a conversation: how the assistant's media are laid out as text, and where they are in a batch.
+"""Signal tokens in a conversation: the assistant's media as text, and their positions in a batch.
 
-What the assistant makes is written in its turn as the signal tokens of its modality, one after the other. Templates do
-not know of signal tokens: they lay out a mark, which is replaced by the tokens afterwards. So a conversation may hold
-media that the model made earlier, in any template. A mark is a number between two characters of Unicode's private use
-area; texts that contain one, in whatever role, are refused, so that no text turns into signals.
+A medium in the assistant's turn is represented by the consecutive signal tokens of its modality. Templates do not
+handle signal tokens: they lay out a mark, which is replaced by the tokens afterwards. So a conversation may contain
+media that were generated earlier, in any template. A mark is a number between two characters of Unicode's private use
+area; a text of any role that contains a mark is refused, so that no text can be read as signal tokens.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Signals:
     """The signal tokens of an attached adapter."""
 
     strings: Mapping[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Modality to its tokens."""
+    """Modality -> its signal tokens as strings."""
     ids: Mapping[Modality, tuple[int, ...]] = field(default_factory=dict)
-    """The same as ids of the backbone's tokenizer."""
+    """Modality -> its signal tokens as ids of the backbone's tokenizer."""
 
     @classmethod
     def of(cls, config: TokensConfig, ids: Sequence[int]) -> Signals:
-        """From the strings of an adapter's rows and their ids, in the order of the rows."""
+        """The signal tokens among an adapter's rows, from strings and ids in the order of the rows."""
         place = dict(zip(config.strings, ids, strict=True))
         return cls(config.signals, {name: tuple(place[text] for text in own) for name, own in config.signals.items()})
 
@@ -50,19 +50,19 @@ class Signals:
         """The tokens of one medium as text.
 
         Raises:
-            LayoutError: this adapter makes no such media.
+            LayoutError: this adapter has no signal tokens for the modality.
         """
         if modality not in self.strings:
             known = ", ".join(self.strings) or "text only"
-            raise LayoutError(f"the assistant's turn holds a medium of type {modality!r}, this model makes: {known}")
+            raise LayoutError(f"the assistant's turn has a medium of type {modality!r}; this model generates: {known}")
         return "".join(self.strings[modality])
 
 
 def mark(messages: Sequence[Message]) -> list[Message]:
-    """The assistant's media as marks in its text, so that a template puts them where they belong.
+    """Replace the assistant's media by marks in its text, so that a template keeps their positions.
 
     Raises:
-        LayoutError: a text, in any role, that contains a mark.
+        LayoutError: a text of any role contains a mark.
     """
     marked: list[Message] = []
     count = 0
@@ -83,7 +83,7 @@ def mark(messages: Sequence[Message]) -> list[Message]:
 def unmark(
     laid: Sequence[Segment], made: Sequence[MadePart], signals: Signals
 ) -> tuple[list[Segment], tuple[MadePart, ...]]:
-    """Marks as signal tokens.
+    """Replace marks by signal tokens.
 
     Args:
         laid: segments of marked messages.
@@ -130,7 +130,7 @@ def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
         ``[n, 2]``: row and first position of each, in reading order.
 
     Raises:
-        SignalError: signal tokens that are incomplete or in another order.
+        SignalError: signal tokens are incomplete or in another order.
 
     Example:
         >>> locate(torch.tensor([[1, 7, 8, 2], [7, 8, 7, 8]]), (7, 8)).tolist()
@@ -150,6 +150,6 @@ def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
 
 
 def gather(states: Tensor, places: Tensor, count: int) -> Tensor:
-    """States at signal tokens: ``[B, T, width]`` and ``[n, 2]`` -> ``[n, count, width]``."""
+    """Gather the states at signal tokens: ``[B, T, width]`` and ``[n, 2]`` -> ``[n, count, width]``."""
     offsets = places[:, 1:] + torch.arange(count, device=places.device)
     return states[places[:, :1], offsets]

@@ -1,10 +1,10 @@
 """Token rows: a few new tokens for a frozen LLM, as rows of its input embedding and of its head.
 
-A system that draws needs tokens that say "a picture comes here". NExT-GPT (Wu et al., 2023,
+A system that generates pictures needs tokens that request one. NExT-GPT (Wu et al., 2023,
 https://arxiv.org/abs/2309.05519) adds ``[IMG0]`` to ``[IMG3]``, ``[VID0]`` to ``[VID23]`` and ``[AUD0]`` to ``[AUD7]``.
 Enlarging both matrices would train and store all of their rows, 525 MB for 7B; here only the new rows exist,
-2 x 36 x 4096 numbers, with their strings. On attach the strings get ids in the backbone's own tokenizer, and the calls
-of two modules are replaced: the embedding gives our row for such an id, the head one more score for each. No matrix of
+2 x 36 x 4096 numbers, with their strings. On attach the strings get ids in a copy of the tokenizer, and the calls of
+two modules are replaced: the embedding returns our row for such an id, the head one more logit for each. No matrix of
 the LLM is enlarged, copied or changed, and hooks on both modules run as before.
 """
 
@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 MAX_ROWS = 1024
-"""Most new tokens: what the manifest's lists of 256 strings hold together."""
+"""Limit on new tokens: the manifest has four lists of at most 256 strings."""
 SIGNAL_MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
-"""In the order of the published rows."""
+"""Modalities with signal tokens, in the order of the published rows."""
 _STEMS = {"image": "IMG", "video": "VID", "audio": "AUD"}
 
 
@@ -59,13 +59,13 @@ class TokensConfig:
     width: Size
     """Values per embedding of the LLM."""
     other: tuple[str, ...] = ()
-    """Tokens that are no signals, such as ``<Img>``; at most 256, as in each of the following."""
+    """Tokens that are not signal tokens, such as ``<Img>``; at most 256, as in each of the following lists."""
     image: tuple[str, ...] = ()
-    """Signal tokens of a picture, written one after the other; none if the adapter draws no pictures."""
+    """Signal tokens of a picture, in their order; empty if the adapter generates no pictures."""
     video: tuple[str, ...] = ()
-    """The same for a clip."""
+    """Signal tokens of a clip."""
     audio: tuple[str, ...] = ()
-    """The same for a sound."""
+    """Signal tokens of a sound."""
 
     def __post_init__(self) -> None:
         if expected := check_number(Size, self.width):
@@ -95,12 +95,12 @@ class TokensConfig:
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Of all rows, in their order."""
+        """The strings of all rows, in their order."""
         return self.other + self.image + self.video + self.audio
 
     @property
     def signals(self) -> dict[Modality, tuple[str, ...]]:
-        """Modality to its signal tokens, where there are any."""
+        """Modality -> its signal tokens, for modalities that have any."""
         return {name: getattr(self, name) for name in SIGNAL_MODALITIES if getattr(self, name)}
 
 
@@ -111,8 +111,8 @@ def _is_token(text: object) -> bool:
 class TokenRows(nn.Module):
     """One row of the embedding and one of the head for every new token.
 
-    Both are what the LLM's own modules give and take: a model that scales its embeddings does so before our rows come
-    in, and a head's bias is not added to our scores.
+    An embedding row is used as the output of the embedding module, after any scaling in it; a head row gives the logit
+        without the head's bias.
 
     Args:
         config: the strings and the width.
@@ -128,17 +128,17 @@ class TokenRows(nn.Module):
 
     @classmethod
     def for_language(cls, llm: LanguageModel, config: TokensConfig) -> TokenRows:
-        """Rows that begin like any other token's: drawn about the mean of all rows, with their deviation.
+        """New rows, drawn from a normal distribution with the mean and deviation of the LLM's rows.
 
         Raises:
-            TokenRowsError: this language model cannot have new tokens.
+            TokenRowsError: new tokens are not possible for this language model.
         """
         check_language(llm, config)
         table = llm.model.get_input_embeddings().get_parameter("weight")
         if table.is_meta and llm.device.type != "meta":
             raise TokenRowsError(
-                "new rows are drawn like those of the LLM, whose embeddings are offloaded; make the adapter on a "
-                "backbone that is not, and attach it to this one"
+                "new rows need the statistics of the LLM's embeddings, which are offloaded; create the adapter "
+                "on a backbone without offloading, and attach it to this one"
             )
         with torch.device("meta" if table.is_meta else "cpu"):
             rows = cls(config)
@@ -150,11 +150,11 @@ class TokenRows(nn.Module):
         return rows
 
     def attach(self, llm: LanguageModel, undo: Undo | None = None) -> TokensAttachment:
-        """Give the strings ids, and the ids rows. Nothing has changed if this raises.
+        """Add the strings to the tokenizer and the rows to embedding and head. If this raises, nothing has changed.
 
         Args:
             llm: the language model.
-            undo: registers each step of taking them off again.
+            undo: receives the undo step of each change.
 
         Raises:
             TokenRowsError: an encoder-decoder, a head of another width, a tokenizer that splits a string.
@@ -165,7 +165,7 @@ class TokenRows(nn.Module):
         ids = tuple(int(i) for i in tokenizer.convert_tokens_to_ids(list(self.config.strings)))
         for text, index in zip(self.config.strings, ids, strict=True):
             if tokenizer(text, add_special_tokens=False).input_ids != [index]:
-                raise TokenRowsError(f"this tokenizer does not read {text!r} as one token; rename it")
+                raise TokenRowsError(f"expected a tokenizer that encodes {text!r} as one token; rename the token")
         embedding, head = llm.model.get_input_embeddings(), _head(llm)
         places = torch.tensor(ids, device=llm.device)
         undo = undo or Undo()
@@ -185,9 +185,9 @@ class TokensAttachment:
     """Attached rows."""
 
     ids: tuple[int, ...]
-    """Of the strings, in the order of the rows."""
+    """The ids of the strings, in the order of the rows."""
     undo: Undo
-    """Its ``close()`` puts both calls and the very same tokenizer back; further calls do nothing."""
+    """The stack whose ``close()`` restores both calls and the tokenizer object; further calls do nothing."""
 
 
 def build_rows(kind: str, config: Mapping[str, Any], *, parameters: int | None = None) -> TokenRows:
@@ -200,24 +200,24 @@ _KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {TokenRows.kind: (TokenRo
 
 
 def check_language(llm: LanguageModel, config: TokensConfig) -> None:
-    """See whether a language model can have new tokens.
+    """Check that new tokens are possible for a language model.
 
     Raises:
-        TokenRowsError: says why not.
+        TokenRowsError: they are not; gives the reason.
     """
     if llm.model.config.is_encoder_decoder:
         raise TokenRowsError(
-            "new tokens need a decoder-only language model, which writes hidden states for the tokens that it reads; "
+            "new tokens need a decoder-only language model, which has hidden states at the positions of its input; "
             f"{llm.family!r} is an encoder-decoder. Use LLaMA, Vicuna, Qwen or OPT"
         )
     head = _head(llm)
     for module in (llm.model.get_input_embeddings(), head):
         if isinstance(module.__dict__.get("forward"), (RowEmbeddings, RowScores)):
-            raise TokenRowsError(f"another adapter's tokens are at this LLM's {type(module).__name__}; detach it first")
+            raise TokenRowsError(f"another adapter's tokens are on this LLM's {type(module).__name__}; detach it first")
     widths = llm.width, head_width(head, llm.width, like=llm.model.get_input_embeddings().get_parameter("weight"))
     if widths != (config.width, config.width):
         raise TokenRowsError(
-            f"expected an embedding and a head of {config.width} values a row, this LLM has {widths[0]} and "
+            f"expected an embedding and a head of {config.width} values per row, this LLM has {widths[0]} and "
             f"{widths[1] or 'a head that takes another width'}"
         )
 
@@ -226,7 +226,7 @@ def _head(llm: LanguageModel) -> nn.Module:
     model: Any = llm.model
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Module):
-        raise TokenRowsError(f"{type(llm.model).__name__} has no head of its own, so it cannot write new tokens")
+        raise TokenRowsError(f"{type(llm.model).__name__} has no LM head module, so it cannot get new tokens")
     return head
 
 

@@ -1,4 +1,4 @@
-"""The dtype of frozen weights: what ``"auto"`` means on a device."""
+"""The dtype of frozen weights, and the meaning of ``"auto"`` on a device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = ("float32", "bfloat16", "float16")
 
 
 def chosen_dtype(dtype: str | torch.dtype, device: str | torch.device | None = None) -> AutoDtype:
-    """A dtype by its name, and ``"auto"`` for a device.
+    """Resolve a dtype by its name, and ``"auto"`` for a device.
 
     ``"auto"`` is bfloat16 on a CUDA GPU with bfloat16 units (compute capability 8.0 and later), and otherwise the dtype
     of the file. On the CPU a float16 file is converted to float32 afterwards, see :func:`computable`.
@@ -33,7 +33,7 @@ def chosen_dtype(dtype: str | torch.dtype, device: str | torch.device | None = N
         A dtype, or ``"auto"`` for that of the file.
 
     Raises:
-        BackboneError: no such dtype.
+        BackboneError: there is no such dtype.
 
     Example:
         >>> chosen_dtype("bfloat16"), chosen_dtype("auto", "cpu")
@@ -54,14 +54,14 @@ def chosen_dtype(dtype: str | torch.dtype, device: str | torch.device | None = N
 
 
 def computable(model: M, dtype: AutoDtype, device: str | torch.device | None = None) -> M:
-    """Convert float16 weights to float32 where the dtype was left open and the model runs on the CPU.
+    """Convert float16 weights to float32 if the dtype was ``"auto"`` and the model runs on the CPU.
 
-    CPUs compute float16 in software or with float16 sums: slower than float32, and hidden states over 65,504 overflow.
-    bfloat16 has the range of float32 and stays as it is.
+    CPUs compute float16 in software or with float16 sums: slower than float32, and hidden states above 65,504 overflow.
+        bfloat16 has the range of float32 and is not converted.
 
     Args:
-        model: just loaded; it is converted in place.
-        dtype: of :func:`chosen_dtype`; an explicit float16 is kept.
+        model: the loaded model, which is converted in place.
+        dtype: the result of :func:`chosen_dtype`; an explicit float16 is kept.
         device: where the model will run; the CPU if not given.
     """
     left_open = dtype == "auto" and torch.device(device or "cpu").type == "cpu"

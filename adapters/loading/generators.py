@@ -1,7 +1,7 @@
 """Loading a generator from a Hub id or a folder in the standard diffusers layout: ``model_index.json`` and components.
 
-The components are loaded one by one into a fixed set of classes: no pipeline is built, no code from a repository is
-run. Weights are safetensors, or pickles of tensors where there are none. diffusers comes with the extra ``generate``.
+The components are loaded one by one into a fixed set of classes: no pipeline is built, and no code from a repository is
+run. Weights are safetensors, or pickles of tensors if there are none. diffusers is installed by the extra ``generate``.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class _Pipeline:
 
     generator: type[LatentDiffusion]
     denoiser: str
-    """Class of diffusers: a unet or a transformer."""
+    """Name of the denoiser's class in diffusers: a unet or a transformer."""
     text_model: Any
     """Class of transformers."""
     text_encoder: Callable[[Any, Any, Any], TextEncoder]
-    """Text model, tokenizer, denoiser -> text encoder."""
+    """Function from text model, tokenizer and denoiser to the text encoder."""
     vocoder: Any = None
-    """Class of transformers, for audio."""
+    """Name of the vocoder's class in transformers, for audio."""
     vae: str = "AutoencoderKL"
     """Class of diffusers."""
     folder: str = "unet"
@@ -96,19 +96,19 @@ def load_generator(
     local_files_only: bool = False,
     name: str | None = None,
 ) -> Generator:
-    """A generator with its scheduler from a Hub id or a folder.
+    """Load a generator with its scheduler from a Hub id or a folder.
 
     Args:
         source: Hub id or folder of Stable Diffusion 1.5 or 2, AudioLDM, CogVideoX, or a text-to-video model with a 3D
             unet.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`. All
-            components get the dtype of the text encoder.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+            All components get the dtype of the text encoder.
         device: where the generator is put; the CPU if not given.
         text_encoder: keep the text encoder. Without it only the conditioning of the empty text is kept, for
             classifier-free guidance, and all other conditioning comes from an output projector.
-        local_files_only: never ask the Hub.
-        name: stored in bundles instead of a folder's name.
+        local_files_only: send no request to the Hub.
+        name: the name that bundles store instead of a folder's.
 
     Raises:
         BackboneError: the files cannot be loaded, or the pipeline is not supported.
@@ -140,7 +140,7 @@ def load_generator(
             )
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)
-        # diffusers has no "auto", so the dtype of the text encoder decides for the other components.
+        # diffusers has no "auto", so the other components get the dtype of the text encoder.
         common = {"torch_dtype": text_model.dtype, **options}
         denoiser = _component(getattr(diffusers, pipeline.denoiser), source, pipeline.folder, common)
         vae = _component(getattr(diffusers, pipeline.vae), source, "vae", common)

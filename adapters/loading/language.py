@@ -47,23 +47,23 @@ def load_language(
     name: str | None = None,
     quantise: str | None = None,
 ) -> LanguageModel:
-    """A language model with its tokenizer from a Hub id or a folder.
+    """Load a language model with its tokenizer from a Hub id or a folder.
 
     Args:
-        source: Hub id or folder of a causal language model or a text encoder-decoder; a folder may hold one GGUF file
+        source: Hub id or folder of a causal language model or a text encoder-decoder; a folder may have one GGUF file
             instead of config.json and weights, and the path of such a file is a source too.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the model is put; the CPU if not given.
-        local_files_only: never ask the Hub.
-        name: stored in bundles instead of a folder's name.
+        local_files_only: send no request to the Hub.
+        name: the name that bundles store instead of a folder's.
         quantise: ``"nf4"`` or ``"int8"``, see :mod:`inlay.adapters.loading.quantisation`.
 
     Raises:
         BackboneError: the files cannot be loaded, a tensor is missing, the model is not a generative language model
-            (BERT), it does not accept embeddings in the place of ids (XLNet), or its decoder begins with a language
-            code (mBART).
-        LanguageModelError: a tokenizer without offsets.
+            (BERT), it does not accept embeddings instead of ids (XLNet), or its decoder begins with a language code
+            (mBART).
+        LanguageModelError: the tokenizer gives no offsets.
     """
     options = given(revision=revision, local_files_only=local_files_only)
     kind = chosen_dtype(dtype, device)
@@ -106,13 +106,13 @@ def load_prompt_tokenizer(
     local_files_only: bool = False,
     name: str | None = None,
 ) -> PromptTokenizer:
-    """The tokenizer for projectors that read the prompt, from a Hub id or a folder.
+    """Load the tokenizer for projectors that read the prompt, from a Hub id or a folder.
 
     Args:
         source: Hub id or folder.
         revision: commit, branch or tag; stored in bundles if it is a commit.
-        local_files_only: never ask the Hub.
-        name: stored in bundles instead of a folder's name.
+        local_files_only: send no request to the Hub.
+        name: the name that bundles store instead of a folder's.
 
     Raises:
         BackboneError: the files cannot be loaded.
@@ -131,7 +131,7 @@ def _model_class(config: PretrainedConfig, source: str | Path) -> Any:
             _check_start(config, source)
             return AutoModelForSeq2SeqLM
     elif kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        # transformers also loads BERT and its relatives as causal models, with attention to both sides.
+        # transformers also loads BERT and its relatives as causal models, with bidirectional attention.
         if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or getattr(config, "is_decoder", False):
             return AutoModelForCausalLM
         raise BackboneError(
@@ -159,14 +159,14 @@ def _check_start(config: PretrainedConfig, source: str | Path) -> None:
 
 
 def _layers(config: PretrainedConfig) -> int:
-    """Layers of the deepest stack."""
+    """Number of layers of the deepest stack."""
     text = config.get_text_config()
     names = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
     return max((int(getattr(text, name, None) or 0) for name in names), default=0)
 
 
 def _check_ends(model: Any, source: str | Path) -> None:
-    """The tokens that end a generation, where generation_config.json names any."""
+    """Check the tokens that end a generation, if generation_config.json names any."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     if not all(type(end) is int for end in (ends if isinstance(ends, list) else [] if ends is None else [ends])):
         raise BackboneError(f"{source}: generation_config.json: eos_token_id: expected token ids, got {ends!r}")

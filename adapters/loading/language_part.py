@@ -1,8 +1,8 @@
-"""The language part of a finished multimodal model (Gemma 3, Mistral 3, LLaVA, InternVL, SmolVLM, Qwen2-Audio).
+"""The language part of a multimodal model (Gemma 3, Mistral 3, LLaVA, InternVL, SmolVLM, Qwen2-Audio).
 
-Its config.json holds one config for the text model, and its files hold that model's tensors under longer names. Where
-transformers has a causal language model for the inner config, this part alone is read; the model's own encoders and
-projectors are not. Where it has none (Qwen-VL's text part counts positions in three dimensions), the folder is refused.
+Its config.json has one config for the text model, whose tensors have longer names in the files. If transformers has a
+causal language model for the inner config, only this part is read, without the model's own encoders and projectors. If
+it has none (Qwen-VL's text part has three-dimensional positions), the folder is refused.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ NAMES_INSIDE: Mapping[str, str] = {
     rf"^(?:model\.)?{_TEXT}\.lm_head\.": "lm_head.",
     rf"^(?:model\.)?{_TEXT}\.(?!model\.|lm_head\.)": "model.",
 }
-"""Regular expression -> replacement: names of tensors in a multimodal model -> in its language model."""
+"""Regular expression -> replacement, from names of tensors in a multimodal model to those in its language model."""
 
 NAMES_INSIDE_ENCODER_DECODER: Mapping[str, str] = {rf"^(?:model\.)?{_TEXT}\.": ""}
-"""The same for an encoder-decoder, such as BLIP-2's Flan-T5."""
+"""The replacements for an encoder-decoder, such as BLIP-2's Flan-T5."""
 
 
 def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedConfig:
-    """The config of the language model inside a multimodal one; any other config as it is.
+    """The config of the language model inside a multimodal one; any other config unchanged.
 
     Raises:
         BackboneError: transformers has no causal language model for the inner config.
@@ -50,9 +50,9 @@ def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedCon
         if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not hasattr(inner, "vocab_size"):
             return config
         raise BackboneError(
-            f"{source}: a finished multimodal model of type {config.model_type!r}, and transformers has no causal "
-            f"language model for its language part ({inner.model_type!r}), so it cannot be taken out; choose a "
-            "language model without encoders"
+            f"{source}: a multimodal model of type {config.model_type!r}, and transformers has no causal language "
+            f"model for its language part ({inner.model_type!r}), so it cannot be loaded alone; choose a language "
+            "model without encoders"
         )
     if not getattr(inner, "tie_word_embeddings", False) and getattr(config, "tie_word_embeddings", False):
         inner.tie_word_embeddings = True

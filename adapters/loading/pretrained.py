@@ -35,7 +35,7 @@ __all__ = [
 
 _EMBEDDED = "inlay-miniature/"
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.\-]*/)?[A-Za-z0-9][\w.\-]*")
-"""Names that the Hub can have; all others are paths."""
+"""Names that are valid on the Hub; all others are paths."""
 _LOADER_ARGUMENTS = frozenset({"source", "revision", "dtype", "local_files_only", "name"})
 """Keyword arguments that every loader has; all others of an encoder are its feature options."""
 
@@ -50,24 +50,24 @@ def load_weights(
 ) -> Any:
     """Load a model of transformers; a missing tensor is an error, unless its name starts with ``unused``.
 
-    Weights are read from safetensors files, or from pickles of tensors where there are none, see
+    Weights are read from safetensors files, or from pickles of tensors if there are none, see
     :mod:`inlay.adapters.loading.files.checkpoint`. Tensors of the file that the model does not have are not reported: a
     CLIP vision tower is always loaded from a file with two towers.
 
     Args:
         model_class: a model class of transformers.
         source: Hub id or folder.
-        dtype: of the weights in memory; ``"auto"`` is that of the file.
-        options: of ``from_pretrained``.
+        dtype: the dtype of the weights in memory; ``"auto"`` is that of the file.
+        options: the options of ``from_pretrained``.
         unused: prefix of the tensors that are never used.
-        layers: that the config has, where a file with more layers is an error.
+        layers: number of layers in the config; a file with more layers is an error. None for no check.
 
     Raises:
-        BackboneError: names the tensors that are missing or have another shape; pickled weights that are forbidden or
-            hold more than tensors.
+        BackboneError: tensors are missing or have another shape (named), or pickled weights are forbidden or contain
+            other objects.
     """
     console: Any = logging
-    # transformers would otherwise ask a service on the Hub to convert a repository without safetensors.
+    # transformers would otherwise request the conversion of a repository without safetensors from the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     pickled = "gguf_file" not in options and has_pickled_weights(source, options)
     verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
@@ -90,7 +90,7 @@ def load_weights(
         if bars:
             console.enable_progress_bar()
     check_loaded(found, source, unused=unused)
-    # Random weights would make the digest of the model another one each time.
+    # Random weights would give the model another digest each time.
     if unused and any(str(name).startswith(unused) for name in found["missing_keys"]):
         setattr(model, unused.partition(".")[0], None)
     # A multimodal model may have an encoder with more layers than its language model.
@@ -122,11 +122,11 @@ def _stack(name: str) -> str:
 def check_loaded(
     found: Mapping[str, Any], source: str | Path, *, part: str | None = None, unused: str | None = None
 ) -> None:
-    """Check what ``from_pretrained(..., output_loading_info=True)`` reports, of transformers or diffusers.
+    """Check the report of ``from_pretrained(..., output_loading_info=True)``, of transformers or diffusers.
 
     Args:
-        found: ``missing_keys`` and ``mismatched_keys``.
-        source: for the error.
+        found: the report, with ``missing_keys`` and ``mismatched_keys``.
+        source: the source, for the error.
         part: the folder inside the source, for the error.
         unused: prefix of tensors that may be missing.
 
@@ -155,16 +155,17 @@ def _named(entry: Any) -> str:
 class loading:  # noqa: N801 - reads as a statement
     """Context manager that turns every exception of a loader into a :class:`BackboneError` naming the source.
 
-    Errors of the libraries are of any kind: a truncated file is a ``SafetensorError``, a config.json with a wrong value
-    a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of ours and lack of memory pass as they are.
-    If the Hub cannot be reached, the cache alone is read, see :mod:`inlay.hub.remote.reachable`.
+    The libraries raise errors of many classes: for a truncated file a ``SafetensorError``, for a wrong value in
+    config.json
+        a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of inlay and lack of memory are not
+        changed. If the Hub cannot be reached, only the cache is read, see :mod:`inlay.hub.remote.reachable`.
 
     Args:
         source: Hub id or folder.
         what: the kind of model, for the error.
 
     Raises:
-        BackboneError: the source is a path, and nothing is there.
+        BackboneError: the source is a path that does not exist.
     """
 
     def __init__(self, source: str | Path, what: str) -> None:
@@ -201,7 +202,7 @@ class loading:  # noqa: N801 - reads as a statement
 
 
 def model_type(source: str | Path, options: Mapping[str, Any]) -> str:
-    """The ``model_type`` of a config.json, also of models that transformers lacks; ``""`` if there is none."""
+    """The ``model_type`` of a config.json, also if transformers has no such model; ``""`` if there is none."""
     config, _ = PretrainedConfig.get_config_dict(source, **options)
     return str(config.get("model_type", ""))
 
@@ -218,7 +219,7 @@ def check_feature_options(encoder: Callable[..., object], options: Mapping[str, 
     """Check that an encoder has feature options of these names.
 
     Raises:
-        BackboneError: it has not.
+        BackboneError: it has no such option.
     """
     known = feature_option_names(encoder)
     if unknown := sorted(set(options) - set(known)):
@@ -233,9 +234,9 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def source_name(source: str | Path) -> str:
-    """A Hub id as it is, also of a folder in the Hub's cache; of another path the last name alone.
+    """The Hub id of a source, also for a folder in the Hub's cache; for another path its last component.
 
-    A bundle must not hold paths of a machine.
+    A bundle must not contain paths of a machine.
     """
     if not Path(source).exists():
         return str(source)

@@ -25,7 +25,7 @@ def quantised_options(kind: str, dtype: str | torch.dtype, device: str | torch.d
 
     Args:
         kind: ``nf4`` or ``int8``.
-        dtype: of matrix products; ``auto`` is bfloat16 on a GPU that has it, float32 otherwise.
+        dtype: the dtype of matrix products; ``auto`` is bfloat16 on a GPU that has it, float32 otherwise.
         device: where the model will run; the CPU if not given.
 
     Raises:
@@ -61,18 +61,18 @@ def check_quantised(kind: str) -> None:
         raise BackboneError(f"quantise: expected one of {', '.join(get_args(Quantised))}, got {kind!r}")
     if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
         raise BackboneError(
-            f"quantise: {kind} needs bitsandbytes, which is not installed: pip install 'inlay[quantised]'; or leave "
-            "quantise out"
+            f"quantise: {kind} needs bitsandbytes, which is not installed: pip install 'inlay[quantised]'; or remove "
+            "quantise"
         )
 
 
 def check_stored(config: Any, quantise: str | None, source: str | Path) -> None:
-    """Check the ``quantization_config`` of a config.json: weights that were quantised before they were saved.
+    """Check the ``quantization_config`` of a config.json, which describes weights that were saved quantised.
 
     Args:
-        config: of transformers.
-        quantise: what the user asks for.
-        source: for the error.
+        config: the model's configuration in transformers.
+        quantise: the quantisation that the user asks for.
+        source: the source, for the error.
 
     Raises:
         BackboneError: a method other than bitsandbytes' nf4 and int8, bitsandbytes is not installed, or ``quantise``
@@ -82,7 +82,7 @@ def check_stored(config: Any, quantise: str | None, source: str | Path) -> None:
     if stored is None:
         return
     values = stored if isinstance(stored, dict) else stored.to_dict() if hasattr(stored, "to_dict") else {}
-    advice = "take the checkpoint that is not quantised, and quantise='nf4' or 'int8' if it is too large"
+    advice = "use the checkpoint that is not quantised, with quantise='nf4' or 'int8' if it is too large"
     method = values.get("quant_method", "bitsandbytes" if "load_in_4bit" in values or "load_in_8bit" in values else "?")
     if str(getattr(method, "value", method)) != "bitsandbytes":
         raise BackboneError(

@@ -21,7 +21,7 @@ def registered_loader(
 ) -> GeneratorLoader | None:
     """The loader that is registered for a Hub id or a folder, or None.
 
-    Nothing is read while no generator is registered.
+    If no generator is registered, nothing is read.
 
     Raises:
         OSError: the Hub cannot be reached, or the repository does not exist.

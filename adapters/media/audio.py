@@ -1,12 +1,12 @@
-"""Sounds from untrusted files and from memory: one call returns one channel of samples or raises a clear error.
+"""Sounds from untrusted files and from memory, as one channel of samples.
 
-WAV, FLAC, Ogg (Vorbis, Opus) and MP3 are decoded by libsndfile. The format is chosen by the first bytes, so that none
-of its other twenty readers is used. Length, rate and channels are compared with the :class:`Budget` in the header
-before a sample is decoded, and again while decoding. The rate stays that of the file; encoders resample.
+WAV, FLAC, Ogg (Vorbis, Opus) and MP3 are decoded by libsndfile. The format is determined by the first bytes, so that
+none of its twenty other readers is used. Length, rate and channels in the header are compared with the :class:`Budget`
+before a sample is decoded, and again while decoding. The rate of the file is kept; encoders resample.
 
-- Several channels become one by their mean, block by block.
+- Several channels are averaged, block by block.
 - Values beyond -1..1 (floating point files) are clipped; NaN and infinity are errors.
-- A silent sound is read. One without samples is an error, and so is one longer than the budget: nothing is cut here.
+- Silence is accepted. A sound without samples, or longer than the budget, is an error: nothing is cut here.
 - FLAC and WAV state their length, so a file that was cut off is an error. Ogg and MP3 are streams and are read as far
   as they go.
 """
@@ -33,7 +33,7 @@ RATES = (1_000, 384_000)
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 16
 _UNKNOWN = 1 << 62
-"""From this number of samples on, libsndfile means that the length is unknown."""
+"""Number of samples from which on libsndfile's value means that the length is unknown."""
 _SAMPLE_BYTES = 4
 
 
@@ -66,7 +66,7 @@ def load_audio(source: AudioSource, *, root: Path | None = None, budget: Budget 
 
     Raises:
         MediaError: missing, empty, damaged, too long, not WAV/FLAC/Ogg/MP3, outside of `root`, a URL, no samples, a
-            value that is not finite; or a file, and soundfile is not installed.
+            value that is not finite; or the source is a file, and soundfile is not installed.
 
     Example:
         >>> load_audio((np.array([[1.0, 0.0], [0.5, 0.5]]), 16000)).samples.tolist()
@@ -87,7 +87,7 @@ def load_audio(source: AudioSource, *, root: Path | None = None, budget: Budget 
 
 
 def resample(sound: Sound, rate: int) -> Sound:
-    """The same sound at another rate, band-limited by soxr; at its own rate the sound is returned as it is.
+    """Resample a sound to another rate, band-limited by soxr; at its own rate the sound is returned unchanged.
 
     Args:
         sound: any sound.
@@ -139,7 +139,9 @@ def _read(file: BinaryIO, name: str, budget: Budget) -> Sound:
     try:
         import soundfile
     except ImportError as error:
-        raise MediaError(f"{name}: reading sounds needs soundfile: pip install 'inlay[audio]'") from error
+        raise MediaError(
+            f"{name}: reading sounds needs soundfile, which is not installed: pip install 'inlay[audio]'"
+        ) from error
     try:
         with soundfile.SoundFile(file) as reader:
             if reader.format not in formats:
@@ -153,18 +155,18 @@ def _read(file: BinaryIO, name: str, budget: Budget) -> Sound:
     if not len(samples):
         raise MediaError(f"{name}: the sound has no samples")
     if len(samples) < promised and formats[0] in ("WAV", "FLAC"):
-        raise MediaError(f"{name}: the sound is cut off: the header states {promised} samples, {len(samples)} came")
+        raise MediaError(f"{name}: the sound is cut off: the header states {promised} samples, got {len(samples)}")
     return Sound(samples, rate)
 
 
 def _formats(file: BinaryIO, name: str, budget: Budget) -> tuple[str, ...]:
-    """Libsndfile's names for the format that the first bytes state."""
+    """Names in libsndfile of the format of the first bytes."""
     size = budget.check_file(file, name)
     head = file.read(12)
     file.seek(0)
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         promised = int.from_bytes(head[4:8], "little")
-        # A writer that does not know the length yet leaves 0 or all ones; an odd chunk may lack its last byte.
+        # A streaming writer leaves 0 or all ones as length; an odd chunk may lack its last byte.
         if promised not in (0, 0xFFFFFFFF) and promised + 8 > size + 1:
             raise MediaError(
                 f"{name}: the sound is cut off: the header states {promised + 8} bytes, the file has {size}"
@@ -194,12 +196,12 @@ def _check_header(frames: int, rate: int, channels: int, name: str, budget: Budg
 
 
 def _most(rate: int, budget: Budget) -> int:
-    """Samples that are decoded at most."""
+    """Largest number of samples that are decoded."""
     return int(min(budget.seconds * rate, budget.memory // _SAMPLE_BYTES))
 
 
 def _samples(reader: Any, name: str, budget: Budget) -> NDArray[np.float32]:
-    """Decode block by block and mix down, never more than the budget, whatever the header states."""
+    """Decode block by block and mix down, within the budget for any header."""
     most = min(reader.frames, _most(reader.samplerate, budget))
     samples = np.empty(most, dtype=np.float32)  # pages that are not written to take no memory
     done = 0
@@ -216,6 +218,6 @@ def _mono(block: NDArray[Any], name: str) -> NDArray[Any]:
     """``[n]`` or ``[n, channels]`` -> ``[n]``, within -1..1."""
     mixed = block if block.ndim == 1 else block.mean(axis=1)
     if not np.isfinite(mixed).all():
-        raise MediaError(f"{name}: the sound holds values that are not finite numbers")
+        raise MediaError(f"{name}: expected finite samples, got NaN or infinity")
     clipped: NDArray[Any] = np.clip(mixed, -1.0, 1.0)
     return clipped

@@ -1,24 +1,24 @@
-"""Limits on the cost of reading one medium: one object that every reader of pictures, sounds and clips takes.
+"""Limits on the cost of reading one medium, as one object for all readers of pictures, sounds and clips.
 
-A small file can claim anything: a picture of a gigapixel, thousands of passes over one, hours of silence. Every reader
-compares the claims with this budget *before* the work is done, and counts again while it is done. Each limit is exact
-and independent of the machine, so a file is read on all machines or on none.
+The header of a small file can state any size: a gigapixel, thousands of passes over a picture, hours of silence. Every
+reader compares the header with this budget *before* decoding, and counts again while decoding. Each limit is exact and
+independent of the machine, so a file is accepted on all machines or on none.
 
-Pictures and sounds stay within `memory` bytes, whatever the file claims. A JPEG that would need more is decoded at 1/2,
-1/4 or 1/8 of its size; other files that would need more are refused. With the default of 200 MB that allows
+Reading a picture or sound never takes more than `memory` bytes. A JPEG that would need more is decoded at 1/2, 1/4 or
+1/8 of its size; other files that would need more are refused. The default of 200 MB allows
 
 ========== ============================================================================================
 PNG        50 megapixels of opaque RGB, 25 of anything that is converted or rotated
 JPEG       all sizes up to `pixels`, from 50 megapixels on (25 if rotated) at reduced size; progressive
-           ones hold their coefficients as well: up to 63 (4:2:0) or 32 (4:4:4) megapixels
-WebP       12 megapixels (libwebp and Pillow hold four copies)
+           files also need memory for coefficients: up to 63 (4:2:0) or 32 (4:4:4) megapixels
+WebP       12 megapixels (libwebp and Pillow have four copies)
 AVIF       12 megapixels; HEIC 25 of 8 bits without alpha, else 12
 GIF, TIFF  25 megapixels; BMP 50
 sound      50 million samples: 17 minutes at 48 kHz, 52 at 16 kHz (but `seconds` ends at 30)
 ========== ============================================================================================
 
-Clips hold `clip_pixels` of kept frames (134 MB) and the decoder's reference frames (14 MB each for 4K, usually 3 to 5).
-Pixels in memory count as Pillow stores them: 4 bytes for RGB.
+Clips take `clip_pixels` of kept frames (134 MB) and the decoder's reference frames (14 MB each for 4K, usually 3 to 5).
+Pixels in memory are counted as in Pillow: 4 bytes for RGB.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ on a side; make the picture smaller, or have it downscaled (--data.downscale tru
     seconds: float = 1800.0
     """Duration of a sound or a clip."""
     work: int = 1 << 30
-    """Pixels that are decoded, each pass of a progressive picture and each frame of a clip counted."""
+    """Pixels to decode, over all passes of a progressive picture or all frames of a clip."""
     work_per_byte: int = 1024
-    """Pixels that are decoded in addition for each byte of a clip's compressed frames; 0.008 bits a pixel."""
+    """Additional pixels to decode for each byte of a clip's compressed frames; 0.008 bits per pixel."""
 
     def check_file(self, file: BinaryIO, name: str) -> int:
         """Size of an open file in bytes; the position is not moved.
@@ -98,7 +98,7 @@ on a side; make the picture smaller, or have it downscaled (--data.downscale tru
             raise MediaError(f"{name}: expected at least one pixel, got {width} x {height}")
 
     def check_memory(self, needed: float, name: str) -> None:
-        """Compare bytes that will be held at once with the budget.
+        """Compare the peak memory in bytes with the budget.
 
         Raises:
             MediaError: too many.
@@ -145,4 +145,4 @@ LARGE = Budget(pixels=1 << 29, side=1 << 18, memory=1_000_000_000, frame_pixels=
 """For pictures and clips that are to be downscaled: half a gigapixel, 8K frames and 1 GB are the hard limits."""
 
 REDUCED_PIXELS = 1 << 24
-"""Pixels of a picture after it was downscaled, at most."""
+"""Largest number of pixels of a downscaled picture."""

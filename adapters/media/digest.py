@@ -1,4 +1,4 @@
-"""A digest of a medium's content, independent of its name and place."""
+"""A digest of a medium's content, independent of its name and folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["media_digest"]
 
 
 def media_digest(modality: Modality, source: Any) -> bytes:
-    """SHA-256 of the bytes of an encoded file, or of an object in memory in the form that an encoder gets it.
+    """SHA-256 of the bytes of an encoded file, or of an object in memory in the form in which an encoder reads it.
 
     A file and the same bytes in memory have the same digest.
 

@@ -1,4 +1,4 @@
-"""The sizes of features that files bring: width, tokens, and a name for their origin. Imports no torch."""
+"""The sizes of precomputed features: width, tokens, and a name for their origin. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORD = re.compile(rf"(\d{{1,7}})x(1-)?(\d{{1,7}})(?::({_NAME}))?", re.ASCII)
 
 
 class FeatureSizesError(InlayError):
-    """Sizes that features cannot have."""
+    """The sizes of features are not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class FeatureSizes:
     """The sizes of the features of one medium.
 
     Raises:
-        FeatureSizesError: a size that is not a positive integer, or a name with other signs than letters, digits,
-            spaces and ``_./-``.
+        FeatureSizesError: a size is not a positive integer, or the name has other characters than letters, digits,
+        spaces and ``_./-``.
     """
 
     width: int
@@ -48,7 +48,7 @@ class FeatureSizes:
 
     @classmethod
     def parse(cls, word: str) -> FeatureSizes:
-        """The sizes in one word: ``64x16``, ``64x1-16`` for up to 16 tokens, ``64x16:eeg-v2`` with a name.
+        """Parse sizes: ``64x16``, ``64x1-16`` for up to 16 tokens, ``64x16:eeg-v2`` with a name.
 
         Raises:
             FeatureSizesError: another form.
@@ -67,6 +67,6 @@ class FeatureSizes:
         return cls(int(width), int(tokens), up_to is not None, source)
 
     def __str__(self) -> str:
-        """The word that :meth:`parse` reads."""
+        """The notation that :meth:`parse` reads."""
         named = "" if self.source is None else f":{self.source}"
         return f"{self.width}x{'1-' if self.variable else ''}{self.tokens}{named}"

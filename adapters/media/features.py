@@ -1,8 +1,8 @@
-"""Features that another program computed: one tensor ``[tokens, width]`` of a safetensors file.
+"""Precomputed features: one tensor ``[tokens, width]`` of a safetensors file.
 
-For data that have no encoder here: sensors, molecules, EEG, satellites. The tensor is called ``features``, or is the
-only one of its file. The header is read first, by the rules of bundles, and then the bytes of this tensor alone, so
-time and memory are bounded before anything is read.
+They are for data without an encoder in inlay: sensors, molecules, EEG, satellites. The tensor is called ``features``,
+or is the only one in its file. The header is read first, by the rules of bundles, and then only the bytes of this
+tensor, so time and memory are bounded in advance.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def feature_tensor(file: BinaryIO, name: str, budget: Budget = BUDGET) -> tuple[
     """The tensor of an open file by its header, and the position where the data begin.
 
     Raises:
-        MediaError: as for :func:`load_features`, without a look at the numbers.
+        MediaError: as in :func:`load_features`; the values are not checked.
     """
     size = budget.check_file(file, name)
     try:

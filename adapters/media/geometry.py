@@ -1,13 +1,13 @@
-"""How a picture of any size becomes the square that a vision encoder takes.
+"""Resizing a picture of any size to the square input of a vision encoder.
 
 The systems differ, and mixing their rules costs accuracy: BLIP-2 squashes, LLaVA 1.5 pads to a square with the mean
 colour in its second stage (https://arxiv.org/abs/2310.03744), CLIP (https://arxiv.org/abs/2103.00020), LLaVA 1.0 and
 LLaVA 1.5's first stage resize the shorter side and crop the centre. All resample bicubically, as the originals do.
 transformers and torchvision (ImageBind) crop the same centre, except that they round half pixels differently.
 
-Time and memory are bounded by the picture and the target, not by the square of the longer side: 1 x 65,535 pixels
-become a square without the 4 gigapixels of 65,535 x 65,535 ever being visited. Up to `_EXACT` pixels the result is bit
-for bit that of the original rule; beyond, rounding may differ.
+Time and memory depend on the picture and the target, not on the square of the longer side: 1 x 65,535 pixels are
+resized without visiting the 4 gigapixels of 65,535 x 65,535. Up to `_EXACT` pixels the result is bit-identical to the
+original rule; above, rounding may differ.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ HalfPixel: TypeAlias = Literal["down", "even"]
 
 _BICUBIC = Image.Resampling.BICUBIC
 _BAND = 1 << 22
-"""Pixels that are padded and resampled at once (16 MiB in Pillow's RGB)."""
+"""Limit on pixels that are padded and resampled at once (16 MiB in Pillow's RGB)."""
 _RESIZED = 1 << 25
-"""Pixels of a resized picture before its middle is cut out (128 MiB)."""
+"""Limit on pixels of a resized picture before its centre is cropped (128 MiB)."""
 _EXACT = 1 << 27
-"""Pixels of padding and picture that are resampled for a bit-exact result: about half a second."""
+"""Limit on pixels, padding included, that are resampled for a bit-exact result: about half a second."""
 
 
 def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour, half_pixel: HalfPixel = "down") -> Image.Image:
-    """Make a square.
+    """Resize a picture to a square.
 
     Args:
         image: an RGB picture.
         size: side of the result, in pixels.
-        geometry: ``squash`` resizes both sides to `size` (BLIP-2); ``pad`` puts the picture in the middle of a square
-            of colour `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and
-            cuts the middle out (CLIP).
+        geometry: ``squash`` resizes both sides to `size` (BLIP-2); ``pad`` centres the picture in a square of colour
+        `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and crops the
+        centre (CLIP).
         fill: colour of the padding, 0..255; only ``pad`` uses it.
         half_pixel: how the corner of the centre is rounded; only ``crop`` uses it.
 
@@ -69,9 +69,9 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour, half_pi
 def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
     """Resize the padded square without building it.
 
-    For a square, Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding do not
-    change, so it is enough to resample the picture's own rows, band by band, and then the columns. In a tall strip
-    those rows are nearly all padding; its columns are resampled first, and only the rounding in between differs.
+    For a square, Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding are
+    constant, so only the picture's own rows are resampled, band by band, and then the columns. In a tall strip those
+    rows are nearly all padding; its columns are resampled first, and only the intermediate rounding differs.
     """
     width, height = image.size
     side = max(width, height)
@@ -93,8 +93,8 @@ def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
 def _crop(image: Image.Image, size: int, half_pixel: HalfPixel) -> Image.Image:
     """Resize the shorter side to `size`, then cut; sizes round down, as in transformers and torchvision.
 
-    If the resized picture would exceed the limit, only its middle is resampled. That gives the same pixels up to
-    rounding: Pillow 13 decides by the sizes whether rows or columns come first, and rounds in between.
+    If the resized picture would exceed the limit, only its centre is resampled. The pixels are equal up to rounding:
+    Pillow 13 resamples rows or columns first depending on the sizes, and rounds in between.
     """
     width, height = image.size
     shorter, longer = min(width, height), max(width, height)

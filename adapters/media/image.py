@@ -1,16 +1,16 @@
-"""Pictures from untrusted files and from memory: one call returns an RGB picture or raises a clear error.
+"""Pictures from untrusted files and from memory, as RGB.
 
 JPEG, PNG and WebP are decoded, and the formats of :mod:`~inlay.adapters.media.containers.other_pictures`. The format is
-chosen by the first bytes, not by the file's name, so that none of Pillow's other readers is used. Size, passes and
+determined by the first bytes, not by the file's name, so that none of Pillow's other readers is used. Size, passes and
 memory are compared with the :class:`Budget` before a pixel is decoded, and the decoder of the first three gets no
 metadata. No setting of Pillow is changed, and nothing is fetched from a network.
 
 Conversion to RGB:
 
 - grey, palette, CMYK and YCbCr pictures by Pillow's ``convert``; 16-bit ones keep their upper byte;
-- transparent pixels are laid on white;
-- the EXIF orientation is undone; an EXIF block that cannot be read counts as upright, as in image viewers, and
-  orientation in XMP is ignored, as in browsers;
+- transparent pixels are composited on white;
+- the EXIF orientation is undone; an unreadable EXIF block means upright, as in image viewers, and orientation in XMP is
+ignored, as in browsers;
 - of an animation the first frame, and of a TIFF the first page; colour profiles are not applied;
 - any size from 1 x 1 on. An array of shape ``[3, 3]`` or ``[3, 3, 3]`` is a picture of 3 x 3: channels come last.
 """
@@ -68,15 +68,15 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> the operation that turns the stored picture upright; 1 is upright."""
+"""EXIF orientation -> the operation that makes the stored picture upright; 1 is upright."""
 
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-"""Bytes of a pixel in Pillow's memory; 4 in all other modes."""
+"""Mode -> bytes per pixel in Pillow's memory; 4 in all other modes."""
 _WEBP_BYTES = 16
-"""Bytes of a pixel while a WebP is decoded: libwebp's two canvases, Pillow's bytes and its picture (measured)."""
+"""Bytes per pixel while a WebP is decoded: libwebp's two canvases, Pillow's bytes and its picture (measured)."""
 _BAND = 1 << 20
-"""Pixels that are converted at once."""
+"""Number of pixels that are converted at once."""
 
 
 def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget = BUDGET) -> Image.Image:
@@ -121,7 +121,7 @@ def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget 
 
 
 def reduced(picture: Image.Image) -> Image.Image:
-    """The picture, shrunk to at most ``REDUCED_PIXELS`` pixels with its aspect ratio kept."""
+    """Downscale a picture to at most ``REDUCED_PIXELS`` pixels, keeping the aspect ratio."""
     scale = math.sqrt(REDUCED_PIXELS / (picture.width * picture.height))
     if scale < 1:
         size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
@@ -145,13 +145,13 @@ def load_image_bytes(data: bytes, name: str, *, budget: Budget = BUDGET) -> Imag
 
 
 def picture_of(array: NDArray[Any], name: str, budget: Budget = BUDGET) -> Image.Image:
-    """Make a picture of an array.
+    """Convert an array to a picture.
 
     Args:
         array: ``[height, width]`` (grey), ``[height, width, 3]`` (RGB) or ``[height, width, 4]`` (RGBA); uint8 0..255,
             or floating point 0..1.
         name: its name in errors.
-        budget: how large it may be.
+        budget: limit on its size.
 
     Raises:
         MediaError: another shape or dtype, or values outside of 0..1.
@@ -176,11 +176,11 @@ def picture_size(source: ImageSource, *, budget: Budget = BUDGET) -> tuple[int, 
     """Width and height of the picture that :func:`load_image` returns; no pixel is decoded.
 
     Args:
-        source: as for :func:`load_image`.
+        source: as in :func:`load_image`.
         budget: limits on the cost of reading.
 
     Raises:
-        MediaError: as of :func:`load_image`, as far as the header shows it.
+        MediaError: as in :func:`load_image`, for errors that the header reveals.
 
     Example:
         >>> picture_size(Image.new("L", (4, 3)))
@@ -197,15 +197,15 @@ def picture_size(source: ImageSource, *, budget: Budget = BUDGET) -> tuple[int, 
 
 
 def _read(file: BinaryIO, name: str, budget: Budget, *, common: bool = False) -> Image.Image:
-    """Read with the one decoder for these first bytes; with ``common`` only JPEG, PNG and WebP."""
+    """Read with the decoder for these first bytes; with ``common`` only JPEG, PNG and WebP."""
     image, turn = _undecoded(file, name, budget, common=common)
     picture = _decoded(image, name)
-    del image  # its pixels, and libwebp's, are not needed while the picture is turned
+    del image  # frees its pixels, and libwebp's, before the picture is rotated
     return _upright(picture, turn)
 
 
 def _undecoded(file: BinaryIO, name: str, budget: Budget, *, common: bool = False) -> tuple[ImageFile, int]:
-    """The reader that the first bytes ask for, with its header read, and the EXIF orientation."""
+    """The reader for these first bytes, after reading the header, and the EXIF orientation."""
     size = budget.check_file(file, name)
     head = file.read(30)
     file.seek(0)
@@ -218,7 +218,7 @@ def _undecoded(file: BinaryIO, name: str, budget: Budget, *, common: bool = Fals
         turn, image = orientation(png.exif), read_header(PngImageFile, png.pixels, name, budget)
         budget.check_memory(image.width * image.height * _bytes(image, turn != 1), name)
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        # libwebp allocates the canvas as soon as it is opened, so the size must be checked before.
+        # libwebp allocates the canvas when a file is opened, so the size must be checked before.
         width, height = _webp_canvas(head)
         budget.check_picture((width, height), name)
         budget.check_memory(size + _WEBP_BYTES * width * height, name)
@@ -248,7 +248,7 @@ def _reduce(image: ImageFile, found: Jpeg, turned: bool, name: str, budget: Budg
 
 
 def _bytes(image: Image.Image, turned: bool) -> int:
-    """Bytes of a pixel that are held at once: as decoded, and once more as RGB if it is converted or turned."""
+    """Peak bytes per pixel: as decoded, and once more as RGB if the picture is converted or rotated."""
     plain = image.mode == "RGB" and not image.has_transparency_data and not turned
     return _BYTES.get(image.mode, 4) + (0 if plain else 4)
 
@@ -266,7 +266,7 @@ def _webp_canvas(head: bytes) -> tuple[int, int]:
 
 
 def _decoded(image: Image.Image, name: str) -> Image.Image:
-    """RGB as stored; Pillow's readers raise nearly anything on a damaged file."""
+    """RGB pixels as stored; Pillow's readers raise errors of many classes for a damaged file."""
     try:
         image.load()
     except Exception as error:
@@ -275,9 +275,9 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
         raise MediaError(f"{name}: expected 8 or 16 bits a channel, got a picture of mode {image.mode!r}")
     if image.mode == "RGB" and not image.has_transparency_data:
         plain = image._new(image.im)
-        plain.info = {}  # an orientation that stayed here would be undone a second time
+        plain.info = {}  # otherwise the orientation would be undone a second time
         return plain
-    # Band by band, so that no intermediate mode exists at full size.
+    # Band by band, so that no intermediate picture of full size is needed.
     result = Image.new("RGB", image.size)
     rows = max(1, _BAND // image.width)
     for top in range(0, image.height, rows):

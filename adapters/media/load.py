@@ -1,4 +1,4 @@
-"""Load one medium in the form that its modality's encoder takes."""
+"""Loading one medium in the form that the encoder of its modality takes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LOADERS: Mapping[Modality, Callable[[Any], Loaded]] = {
     "video": load_video,
     "features": load_features,
 }
-"""Modality -> reader of a path or an object in memory."""
+"""Modality -> function that reads a path or an object in memory."""
 
 
 def load_medium(modality: Modality, source: Any, picks: Picks | None = None) -> Loaded:
-    """A picture, a :class:`Sound`, a :class:`Video`, or :class:`Features`.
+    """Load a picture, a :class:`Sound`, a :class:`Video`, or :class:`Features`.
 
     Args:
-        modality: of the medium.
+        modality: the modality of the medium.
         source: a path, the bytes of an encoded file, or an object in memory.
         picks: the frames of a clip that will be read, see :func:`load_video`; other media have none.
 

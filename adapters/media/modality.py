@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 __all__ = ["GENERATED", "Modality"]
 
 Modality: TypeAlias = Literal["image", "audio", "video", "features"]
-"""What a model takes in. ``features`` are files of numbers that another program computed: sensors, molecules, EEG."""
+"""Input modalities. ``features`` are files of precomputed features: sensors, molecules, EEG."""
 
 GENERATED: tuple[Modality, ...] = ("image", "audio", "video")
-"""What encoders and generators exist for: all but ``features``."""
+"""Modalities with encoders and generators: all except ``features``."""

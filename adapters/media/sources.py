@@ -1,7 +1,7 @@
 """Encoded media that are not plain files: bytes in memory, base64, ``data:`` URIs, and paths that may be downscaled.
 
-All of them reach the same decoders, with the same limits, as files do. A medium in memory is identified by the SHA-256
-of its bytes, as a file is, so a feature cache keeps one copy of equal content.
+They are read by the same decoders, with the same limits, as files. A medium in memory is identified by the SHA-256 of
+its bytes, like a file, so a feature cache stores equal content once.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ IN_MEMORY = "the medium in memory"
 
 
 class EncodedMedium:
-    """An encoded file that is not a path: its subclasses state where the bytes are."""
+    """An encoded file that is not a plain path; subclasses provide the bytes."""
 
     name: str
     """Its name in errors."""
     downscale: bool
-    """Whether a picture or a clip beyond the usual budget is downscaled instead of refused."""
+    """Whether a picture or a clip above the default budget is downscaled instead of refused."""
 
     def open(self) -> BinaryIO:
-        """The encoded bytes as a file that can seek.
+        """The encoded bytes as a seekable file.
 
         Raises:
             MediaError: they cannot be read.
@@ -49,7 +49,7 @@ class EncodedMedium:
 
 @dataclass(frozen=True)
 class MediaBytes(EncodedMedium):
-    """The bytes of an encoded file, such as a PNG; two are equal if their bytes are.
+    """The bytes of an encoded file, such as a PNG, compared by content.
 
     Example:
         >>> str(MediaBytes(b"abc"))[:14]
@@ -74,7 +74,7 @@ class MediaBytes(EncodedMedium):
 
 
 class DownscaledPath(_NativePath):
-    """A path whose picture or clip is downscaled if it is beyond the usual budget, instead of refused."""
+    """A path whose picture or clip is downscaled, and not refused, if it is above the default budget."""
 
     downscale = True
 
@@ -103,7 +103,7 @@ def data_uri(text: str, name: str) -> MediaBytes | None:
     """The medium of a ``data:`` URI (RFC 2397) with base64; None for any other text.
 
     Args:
-        text: the URI. Its media type is not trusted: the decoder goes by the first bytes.
+        text: the URI. Its media type is ignored: the decoder is chosen by the first bytes.
         name: its name in errors.
 
     Raises:

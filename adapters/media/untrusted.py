@@ -1,4 +1,4 @@
-"""Opening untrusted media files: which paths are allowed, and how they are opened. Used for pictures, sounds and clips.
+"""Opening untrusted media files: allowed paths, and regular files only. Used for pictures, sounds and clips.
 
 Encoded bytes in memory are opened in the same way. No path is fetched from a network. Only regular files are read:
 reading a pipe can block for ever, and a device such as ``/dev/zero`` has no end. With a `root`, symbolic links are
@@ -99,7 +99,7 @@ def _checked_path(source: str | Path, root: Path | None) -> Path:
     try:
         os.fsencode(path)
         named = "\0" not in str(source)
-    except UnicodeEncodeError:  # half of a character
+    except UnicodeEncodeError:  # a lone surrogate
         named = False
     if not named:
         raise MediaError(f"expected a path, got {shown(str(source))}")

@@ -1,20 +1,20 @@
-"""Clips from untrusted files and from memory: one call returns RGB frames, evenly spaced in time, or raises an error.
+"""Clips from untrusted files and from memory, as RGB frames evenly spaced in time.
 
-MP4/QuickTime, WebM/Matroska and GIF are read by PyAV. The demuxer is chosen by the first bytes and named to FFmpeg, so
-that none of its others (playlists, lists of files, network streams) is used; only a short list of codecs may decode;
-and the one file is all that can be opened.
+MP4/QuickTime, WebM/Matroska and GIF are read by PyAV. The demuxer is chosen by the first bytes and passed to FFmpeg, so
+that no other (playlists, lists of files, network streams) is used; only a short list of codecs is allowed; and no other
+file can be opened.
 
-**Which frames.** First the time stamps alone are read, without decoding. Of a clip of at most ``Budget.frames`` frames
-at one pace all are kept. Else the time is divided into so many equal spans, and of each the frame that is on the
-screen in its middle is taken; ``fps`` of the result is one frame per span. A clip longer than the budget is an error.
-An encoder that reads a few frames only names them (``picks``), of the whole clip at its own pace: only they are kept.
+**Which frames.** First the time stamps are read, without decoding. All frames are kept of a clip with at most
+``Budget.frames`` frames at a constant rate. Otherwise the time is divided into that number of equal spans, and the
+frame on screen at the middle of each span is kept; ``fps`` of the result is one frame per span. A clip longer than the
+budget is an error. For an encoder that reads only a few frames (``picks``, indices in the whole clip at its own rate),
+only these are kept.
 
-**How large.** All kept frames together have at most ``Budget.clip_pixels`` pixels; larger ones are shrunk while they
-become RGB, so that no RGB picture of full size is made. With ``picks`` frames keep their size: ten may have 3.3
-megapixels each. The size in the header and the pixels to decode are compared with the
-budget before the frames are decoded.
+**Size.** All kept frames together have at most ``Budget.clip_pixels`` pixels; larger ones are downscaled during the
+conversion to RGB, so that no RGB picture of full size is created. With ``picks`` frames keep their size: ten may have
+3.3 megapixels each. The size in the header and the pixels to decode are compared with the budget before decoding.
 
-**Upright.** Rotation and mirroring of the display matrix are applied, in all eight orientations.
+**Orientation.** Rotation and mirroring of the display matrix are applied, in all eight orientations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from inlay.hub.safety.text import shown
 __all__ = ["Picks", "Video", "VideoSource", "load_video", "spans"]
 
 _MAX_STAMPS = 1 << 18
-"""Frames of a clip, kept or not: half an hour at 145 a second."""
+"""Limit on the frames of a clip: half an hour at 145 per second."""
 _CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video", "gif"})
 _MATRIX_ORIENTATIONS = {
     (-1, 0, 0, 1): 2,
@@ -65,13 +65,13 @@ class Video:
     fps: float
     """Frames per second of the clip."""
     kept: tuple[int, ...] | None = None
-    """Rising indices of :attr:`frames` in the clip; None if all frames of the clip are kept."""
+    """Increasing indices of :attr:`frames` in the clip; None if all frames of the clip are kept."""
     total: int = 0
-    """Frames of the clip; 0 if all are kept."""
+    """Number of frames of the clip; 0 if all are kept."""
 
     @property
     def count(self) -> int:
-        """Frames of the clip, kept or not."""
+        """Number of frames of the clip, including those that were not kept."""
         return self.total or len(self.frames)
 
     @property
@@ -106,15 +106,15 @@ def load_video(
     """Read a clip as RGB frames, upright.
 
     Args:
-        source: a path, or frames in memory (checked; none is left out): pictures, or an array ``[n, height, width, 3]``
+        source: a path, or frames in memory (checked, and all kept): pictures, or an array ``[n, height, width, 3]``
             or ``[n, height, width, 4]``, uint8 0..255 or floating point 0..1.
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
         budget: limits on the cost of reading, and on the frames that are kept of a file.
-        picks: the frames that will be read; of a file no others are kept, unless these exceed ``budget.frames``.
+        picks: the frames that will be read; only these are kept of a file, unless they exceed ``budget.frames``.
 
     Raises:
         MediaError: missing, empty, damaged, too long, too large, not MP4/WebM/GIF, another codec, outside of `root`, a
-            URL, no pictures; or a file, and PyAV is not installed.
+            URL, no pictures; or the source is a file, and PyAV is not installed.
     """
     if isinstance(source, Video):
         return _checked(source.frames, source.fps)
@@ -140,7 +140,9 @@ def _clip(file: BinaryIO, name: str, budget: Budget, picks: Picks | None) -> Vid
     try:
         import av
     except ImportError as error:
-        raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
+        raise MediaError(
+            f"{name}: reading clips needs PyAV, which is not installed: pip install 'inlay[video]'"
+        ) from error
     if demuxer == "mov":
         check_mp4(file, name)
     elif demuxer == "gif":
@@ -150,20 +152,20 @@ def _clip(file: BinaryIO, name: str, budget: Budget, picks: Picks | None) -> Vid
     except MediaError:
         raise
     except Exception as error:
-        # Besides its own errors PyAV raises those of decoding names and of impossible numbers.
+        # PyAV also raises UnicodeDecodeError for names and ValueError for invalid numbers.
         raise MediaError(f"{name}: the clip is damaged or cut off: {error}") from error
 
 
 def spans(stamps: Sequence[float], end: float, count: int) -> list[int]:
-    """For each of ``count`` equal spans from the first time stamp to ``end``, the frame on the screen in its middle.
+    """The frame on screen at the middle of each of ``count`` equal spans from the first time stamp to ``end``.
 
     Args:
-        stamps: when each frame appears, rising, in any unit.
-        end: when the last frame disappears.
-        count: how many.
+        stamps: start times of the frames, increasing, in any unit.
+        end: end time of the last frame.
+        count: number of spans.
 
     Returns:
-        ``count`` indices, never falling.
+        ``count`` indices in non-decreasing order.
 
     Example:
         >>> spans([0, 1, 2, 3, 4, 5, 6, 7], 8, 4)
@@ -217,7 +219,7 @@ def _check_size(width: int, height: int, name: str, budget: Budget) -> None:
 
 
 def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: Budget, picks: Picks | None) -> Video:
-    # Opening a container decodes the first frames, of all streams: the limits are given to FFmpeg as well.
+    # Opening a container decodes the first frames of all streams, so the limits are passed to FFmpeg too.
     limits = {"codec_whitelist": ",".join(sorted(_CODECS)), "max_pixels": str(budget.frame_pixels)}
     options = {"format": demuxer, "io_open": _nothing_else, "metadata_errors": "replace", "options": limits}
     with open_container(file, "r", **options) as container:
@@ -249,7 +251,7 @@ def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: 
 
 
 def _nothing_else(url: str, *_: Any) -> Any:
-    """Replaces FFmpeg's own way to open files that a container refers to."""
+    """Replaces FFmpeg's opening of further files to which a container refers."""
     raise MediaError(f"the clip refers to another file, {shown(url)}; only the clip itself is read")
 
 
@@ -265,7 +267,7 @@ def _stream(container: Any, name: str, budget: Budget) -> Any:
 
 
 def _stamps(container: Any, stream: Any, name: str, budget: Budget) -> tuple[list[int], int, int]:
-    """When each frame appears, rising, and when the last disappears, in the stream's time base; nothing is decoded.
+    """Start times of the frames, increasing, and the end time, in the stream's time base; nothing is decoded.
 
     The third value is the size of all compressed frames, in bytes.
     """
@@ -286,12 +288,12 @@ def _stamps(container: Any, stream: Any, name: str, budget: Budget) -> tuple[lis
     budget.check_seconds(seconds, name, "clip")
     promised = _promised(container, stream)
     if promised > seconds * 1.1 + 1:
-        raise MediaError(f"{name}: the clip is cut off: the header states {promised:.1f} s, {seconds:.1f} s came")
+        raise MediaError(f"{name}: the clip is cut off: the header states {promised:.1f} s, got {seconds:.1f} s")
     return times, end, compressed
 
 
 def _promised(container: Any, stream: Any) -> float:
-    """Duration of the pictures according to the header, in seconds; 0 where it covers the sound as well."""
+    """Duration of the pictures according to the header, in seconds; 0 if it includes the sound."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return float(container.duration or 0) / 1_000_000 if len(container.streams) == 1 else 0.0
@@ -308,8 +310,8 @@ def _decoded(
         _check_size(frame.width, frame.height, name, budget)
         if frame.pts in wanted and frame.pts not in held:
             image = frame.to_image(**(_shrunk(frame, shrink) if shrink < 1 else {}))
-            # The matrix belongs to the track. Asking each frame would keep all of them in memory: a frame and its
-            # side data refer to each other.
+            # The matrix belongs to the track. Reading it from each frame would keep all frames in memory, because a
+            # # frame and its side data refer to each other.
             turn = ORIENTATIONS.get(_orientation(frame)) if not held else turn
             held[frame.pts] = image if turn is None else image.transpose(turn)
         if len(held) == len(wanted):
@@ -323,7 +325,7 @@ def _shrunk(frame: Any, shrink: float) -> dict[str, Any]:
 
 
 def _orientation(frame: Any) -> int:
-    """EXIF orientation of a frame, from its display matrix; 1 where it has none, or one that is no quarter turn."""
+    """EXIF orientation of a frame, from its display matrix; 1 without one, or if it is not a multiple of 90 degrees."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 1

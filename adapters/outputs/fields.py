@@ -1,4 +1,4 @@
-"""The fields that every output projector's configuration begins with."""
+"""The fields that the configurations of all output projectors share."""
 
 from __future__ import annotations
 

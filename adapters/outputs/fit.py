@@ -1,4 +1,4 @@
-"""Whether output projectors, signal tokens and generator ports of one adapter agree."""
+"""Checking that output projectors, signal tokens and generator ports of one adapter agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def disagreement(
 ) -> str | None:
     """A description of the first contradiction, or None.
 
-    Without this check it would show as an error about shapes, after the LLM has generated an answer.
+    Without this check it would become an error about shapes after the LLM has generated an answer.
 
     Args:
         outputs: modality -> configuration of its output projector.

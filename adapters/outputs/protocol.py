@@ -11,7 +11,7 @@ __all__ = ["OutputConfig", "OutputProjector"]
 
 
 class OutputConfig(Protocol):
-    """The configuration of an output projector: a frozen dataclass whose class says which projector is built.
+    """The configuration of an output projector: a frozen dataclass whose class determines which projector is built.
 
     Its sizes are those of :class:`~inlay.adapters.outputs.fields.OutputSizes`.
     """
@@ -34,7 +34,7 @@ class OutputProjector(Protocol):
     kind: str
     """The name that bundles store."""
     config: Any
-    """Has the fields of :class:`~inlay.adapters.outputs.fields.OutputSizes`."""
+    """A dataclass with the fields of :class:`~inlay.adapters.outputs.fields.OutputSizes`."""
 
     @property
     def forward(self) -> Callable[..., Tensor]:

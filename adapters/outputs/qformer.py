@@ -19,7 +19,7 @@ __all__ = ["QFormerOutput", "QFormerOutputConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class QFormerOutputConfig(OutputSizes):
-    """Sizes of the Q-Former and of the linear layer behind it."""
+    """Sizes of the Q-Former and of the linear layer after it."""
 
     hidden: Size = 512
     """Width of the transformer, a multiple of ``heads``."""
@@ -34,7 +34,7 @@ class QFormerOutputConfig(OutputSizes):
     dropout: Rate = 0.0
     """Dropout of hidden states and of attention."""
     norm_eps: Epsilon = 1e-5
-    """Epsilon of the LayerNorm in front of the transformer."""
+    """Epsilon of the LayerNorm before the transformer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,15 +33,15 @@ def register_output(module: type[nn.Module], config: type[Any]) -> None:
     """Register an output projector, so that it can be trained, stored in bundles and read from them.
 
     Args:
-        module: is built from a configuration alone; has ``kind`` and ``forward``, see
+        module: a class that is built from a configuration alone and has ``kind`` and ``forward``, see
             :class:`~inlay.adapters.outputs.protocol.OutputProjector`.
-        config: a dataclass with the fields of :class:`~inlay.adapters.outputs.fields.OutputSizes`, best one that
-            extends it. It checks its own fields (:func:`~inlay.adapters.parts.fields.check_fields`), since bundles are
+        config: a dataclass with the fields of :class:`~inlay.adapters.outputs.fields.OutputSizes`, preferably a
+            subclass. It checks its own fields (:func:`~inlay.adapters.parts.fields.check_fields`), since bundles are
             untrusted.
 
     Raises:
         RegistrationError: something is missing, or the kind or the configuration belongs to another output projector.
-            The same classes again replace themselves.
+            Registering the same classes again is allowed.
     """
     needed = [field.name for field in dataclasses.fields(OutputSizes)]
     register_part(OUTPUTS, module, config, "output projector", attributes=("forward",), fields=needed)
@@ -58,13 +58,13 @@ def new_output(config: OutputConfig, *, width_in: int, signals: int, tokens: int
         width_out: values per vector of the conditioning.
 
     Raises:
-        ConfigError: as of :func:`inlay.adapters.parts.build.new_module`.
+        ConfigError: as in :func:`inlay.adapters.parts.build.new_module`.
     """
     return new_module(OUTPUTS, config, width_in=width_in, signals=signals, tokens=tokens, width_out=width_out)
 
 
 def output_config(kind: str, values: Mapping[str, Any]) -> OutputConfig:
-    """A configuration from its kind and plain values, where the kind is a setting.
+    """A configuration from its kind and plain values, for settings that name the kind.
 
     Raises:
         ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
@@ -82,6 +82,6 @@ def build_output(kind: str, values: Mapping[str, Any], *, parameters: int | None
         parameters: the exact number of parameters, if known.
 
     Raises:
-        BundleError: as of :func:`inlay.adapters.parts.build.build_module`.
+        BundleError: as in :func:`inlay.adapters.parts.build.build_module`.
     """
     return build_module(OUTPUTS, kind, values, unknown=UNKNOWN, parameters=parameters)

@@ -1,1 +1,1 @@
-"""Shared by all trainable parts: bounds of their settings, construction from plain values, registration."""
+"""Common code of all trainable parts: bounds of their settings, construction from plain values, registration."""

@@ -1,4 +1,4 @@
-"""Trainable modules from a kind and plain values, as a bundle stores them. The values are untrusted."""
+"""Building trainable modules from a kind and plain values, as stored in a bundle. The values are untrusted."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Kinds: TypeAlias = Mapping[str, tuple[type[nn.Module], type[Any]]]
 def build_module(
     kinds: Kinds, kind: str, values: Mapping[str, Any], *, unknown: str, parameters: int | None = None
 ) -> nn.Module:
-    """A module as a bundle describes it.
+    """Build a module from its description in a bundle.
 
     Each value is checked against its bounds, and the parameters are counted on the meta device before any memory is
     allocated.
 
     Args:
         kinds: the known kinds.
-        kind: one of them.
+        kind: one of the known kinds.
         values: the fields of its configuration.
-        unknown: text of the error for an unknown kind, with a hole for it and one for the known kinds.
+        unknown: text of the error for an unknown kind, with ``{}`` for it and for the known kinds.
         parameters: the exact number of parameters, if known; otherwise at most ``MAX_PARAMETERS`` are allowed.
 
     Raises:
@@ -46,7 +46,7 @@ def build_module(
         raise BundleError(MANIFEST_NAME, f"{kind}: {error}", field="parts") from error
     count = _parameters(module, config)
     if parameters is not None and count != parameters:
-        reason = f"{kind} of these sizes has {count:,} parameters, the manifest says {parameters:,}"
+        reason = f"{kind} of these sizes has {count:,} parameters, expected {parameters:,} as in the manifest"
         raise BundleError(MANIFEST_NAME, reason, field="parts")
     if count > MAX_PARAMETERS:
         raise BundleError(MANIFEST_NAME, _too_many(kind, count), field="parts")
@@ -55,7 +55,7 @@ def build_module(
 
 
 def new_module(kinds: Kinds, config: Any, **sizes: int) -> nn.Module:
-    """An untrained module of the kind that a configuration belongs to.
+    """Create an untrained module for a configuration.
 
     Args:
         kinds: the known kinds.
@@ -63,8 +63,8 @@ def new_module(kinds: Kinds, config: Any, **sizes: int) -> nn.Module:
         sizes: the sizes of the backbone's ports, see :func:`inlay.adapters.parts.fields.complete`.
 
     Raises:
-        ConfigError: a configuration of no known kind, a size that is missing or differs from the backbone's, or too
-            many parameters.
+        ConfigError: the configuration's class is not registered, a size is missing or differs from the backbone's, or
+        there are too many parameters.
     """
     for kind, (module, config_type) in kinds.items():
         if type(config) is config_type:
@@ -78,13 +78,13 @@ def new_module(kinds: Kinds, config: Any, **sizes: int) -> nn.Module:
 
 
 def named_config(kinds: Kinds, kind: str, values: Mapping[str, Any], *, unknown: str) -> Any:
-    """A configuration from a kind and plain values, as an options file gives them.
+    """A configuration from a kind and plain values, such as those of a settings file.
 
     Args:
         kinds: the known kinds.
-        kind: one of them.
-        values: field to value; the sizes of the ports may be left out if their fields have a default.
-        unknown: as for :func:`build_module`.
+        kind: one of the known kinds.
+        values: field -> value; the sizes of the ports may be omitted if their fields have a default.
+        unknown: as in :func:`build_module`.
 
     Raises:
         ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
@@ -98,7 +98,7 @@ def named_config(kinds: Kinds, kind: str, values: Mapping[str, Any], *, unknown:
 
 
 def _config(config_type: type[Any], values: Mapping[str, Any], needed: Iterable[str]) -> Any:
-    """``needed`` are the fields that must be given although they have a default."""
+    """A configuration from plain values; ``needed`` are fields that must be given although they have a default."""
     fields = {field.name: field for field in dataclasses.fields(config_type)}
     if unknown := set(values) - set(fields):
         raise ConfigError(f"there is no field {', '.join(sorted(unknown))}; expected {', '.join(fields)}")

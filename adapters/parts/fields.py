@@ -1,8 +1,8 @@
 """Bounds of a part's settings.
 
-A configuration that is read from a bundle is untrusted, and its sizes decide how much memory is allocated. So every
-field is checked against its type hint, in one place, whichever way the configuration is built;
-:data:`MAX_PARAMETERS` bounds the product of fields that are each within their bounds.
+A configuration that is read from a bundle is untrusted, and its sizes determine how much memory is allocated. So every
+field is checked against its type hint whenever a configuration is created; :data:`MAX_PARAMETERS` bounds the product of
+fields that are each within their bounds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 C = TypeVar("C")
 
 MAX_PARAMETERS = 1 << 31
-"""Upper limit for the parameters of one part: 4 GiB in bfloat16, as much as a bundle may hold. The largest published
+"""Upper limit for the parameters of one part: 4 GiB in bfloat16, as much as a bundle may have. The largest published
 projector, InstructBLIP's, has 189 million."""
 
 
@@ -64,7 +64,7 @@ PortSize: TypeAlias = Annotated[int, Between(1, 1 << 20, from_port=True)]
 PortCount: TypeAlias = Annotated[int, Between(1, 4096, from_port=True)]
 """A number of vectors at a port of the backbone; 0 until it is read from there."""
 Depth: TypeAlias = Annotated[int, Between(1, 128)]
-"""Layers. Each is a Python object, so a large number is slow even where no memory is allocated."""
+"""A number of layers. Each is a Python object, so a large number is slow even if no memory is allocated."""
 Heads: TypeAlias = Annotated[int, Between(1, 1024)]
 """Attention heads."""
 Rate: TypeAlias = Annotated[float, Between(0, 0.9)]
@@ -128,8 +128,8 @@ def complete(config: C, **sizes: int) -> C:
     for name, size in sizes.items():
         if getattr(held, name) not in (0, size):
             raise ConfigError(
-                f"{name}: expected {size}, as the backbone has it, got {getattr(held, name)}; leave it out, and it is "
-                "read from the backbone"
+                f"{name}: expected {size} as in the backbone, got {getattr(held, name)}; if omitted, it is read from "
+                "the backbone"
             )
     missing = {name: size for name, size in sizes.items() if not getattr(held, name)}
     filled: Any = dataclasses.replace(held, **missing) if missing else held

@@ -42,10 +42,10 @@ class NewlineRow(nn.Module):
 
 
 def build_newline(kind: str, values: Mapping[str, Any], *, parameters: int | None = None) -> NewlineRow:
-    """A row from plain, untrusted values, as a bundle stores them.
+    """Build a row from plain, untrusted values, as stored in a bundle.
 
     Raises:
-        BundleError: as of :func:`inlay.adapters.parts.build.build_module`.
+        BundleError: as in :func:`inlay.adapters.parts.build.build_module`.
     """
     kinds = {NewlineRow.kind: (NewlineRow, NewlineConfig)}
     built = build_module(kinds, kind, values, unknown="unknown newline {!r}; known: {}", parameters=parameters)

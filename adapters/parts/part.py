@@ -1,4 +1,4 @@
-"""One trainable piece of an adapter, as tables and errors show it."""
+"""One trainable part of an adapter, with its name and counts for tables and errors."""
 
 from __future__ import annotations
 

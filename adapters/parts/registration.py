@@ -1,8 +1,8 @@
-"""Registration under a name: one line each, checked when it is called.
+"""Registration of objects under a name, checked at the call.
 
-A table maps a name to an entry. A name that a bundle or a settings file stores must always mean the same thing, so
-another entry under the same name is refused. The same definition again replaces itself, since a module may be imported
-twice, and a cell of a notebook is run again after an edit.
+A table maps a name to an entry. A name that a bundle or a settings file stores must always refer to the same object, so
+a different entry under the same name is an error. Registering the same definition again is allowed, since a module may
+be imported twice, and a notebook cell may run again after an edit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
 class RegistrationError(InlayError):
-    """An object cannot be registered: something that it must have is missing, or its name is taken."""
+    """An object cannot be registered: a required attribute is missing, or its name is taken."""
 
 
 def register(table: MutableMapping[str, T], name: object, entry: T, what: str, *, by: str = "") -> None:
@@ -33,12 +33,12 @@ def register(table: MutableMapping[str, T], name: object, entry: T, what: str, *
     Args:
         table: name to entry; changed in place.
         name: letters, digits, ``_``, ``-`` and ``.``.
-        entry: what the name stands for.
-        what: the sort of entry, for the error, such as ``projector``.
+        entry: the object with this name.
+        what: the kind of entry, for the error, such as ``projector``.
         by: the attribute that identifies an entry; the entry itself if empty.
 
     Raises:
-        RegistrationError: not a name, or the name of another entry.
+        RegistrationError: the name is not valid, or another entry has it.
 
     Example:
         >>> table = {}
@@ -82,7 +82,7 @@ def check_function(what: str, function: object, *arguments: str) -> None:
 
 
 def same_definition(held: object, own: object) -> bool:
-    """Whether two classes or functions come from the same lines of code, perhaps imported twice or edited between.
+    """Whether two classes or functions have the same module and name, as after a second import or an edit.
 
     Example:
         >>> same_definition(min, min), same_definition(min, max)
@@ -92,11 +92,11 @@ def same_definition(held: object, own: object) -> bool:
 
 
 def _definition(entry: object) -> object:
-    """Module and name of a class or function; the entry itself where they do not identify it."""
+    """Module and name of a class or function; the entry itself if they do not identify it."""
     if isinstance(entry, tuple):
         return tuple(_definition(item) for item in entry)
     owner, name = getattr(entry, "__self__", None), getattr(entry, "__qualname__", "<")
-    if "<" in name:  # of a lambda, or local to a function that makes several
+    if "<" in name:  # a lambda, or local to a function that may create several
         return entry
     return getattr(entry, "__module__", None), name, _definition(owner) if isinstance(owner, type) else None
 

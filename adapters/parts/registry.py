@@ -28,12 +28,12 @@ def register_part(
         table: kind to both classes; changed in place.
         module: an ``nn.Module`` that is built from a configuration alone.
         config: a dataclass.
-        what: the sort of part, such as ``projector``.
+        what: the kind of part, such as ``projector``.
         attributes: names that the module class must have, besides ``kind``.
         fields: names of fields that the configuration must have.
 
     Raises:
-        RegistrationError: says what is missing.
+        RegistrationError: names the missing attribute or field.
     """
     name = getattr(module, "__name__", repr(module))
     if not (isinstance(module, type) and issubclass(module, nn.Module)):
@@ -49,7 +49,7 @@ def register_part(
     for other, (_, taken) in table.items():
         if taken is config and other != kind:
             raise RegistrationError(
-                f"{what} {name}: {config.__name__} is the configuration of {other!r}; a configuration says which "
-                f"module is built, so make a class of its own: class {name}Config({config.__name__})"
+                f"{what} {name}: {config.__name__} is the configuration of {other!r}; a configuration determines "
+                f"which module is built, so define a class of its own: class {name}Config({config.__name__})"
             )
     register(table, kind, (module, config), what)

@@ -1,4 +1,4 @@
-"""Check that a part's settings can be stored: the manifest's schema validates them when the part is built."""
+"""Checking that a part's settings can be stored: the manifest's schema validates them when the part is built."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["not_storable"]
 
 
 def not_storable(kind: str, config: Any) -> str | None:
-    """The first setting that a manifest cannot hold, with what it expects; None if it can hold all of them.
+    """The first setting that a manifest cannot store, with the expected values; None if it can store all of them.
 
     Args:
-        kind: of the part.
+        kind: the kind of the part.
         config: a dataclass.
     """
     try:

@@ -1,4 +1,4 @@
-"""Undoing: a stack of steps that all run, whatever one of them raises."""
+"""Undoing: a stack of steps that all run, even if one of them raises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Undo"]
 
 
 class Undo:
-    """Steps that take changes back, the last one first. A step must be harmless where its change was not made.
+    """Steps that undo changes, the last one first. A step must have no effect if its change was not made.
 
     Example:
         >>> undo = Undo()
@@ -30,7 +30,7 @@ class Undo:
         self._steps.append(partial(function, *arguments))
 
     def close(self) -> None:
-        """Run every step. One that raises, for instance by Ctrl-C, is run once more, and the others run all the same.
+        """Run every step. A step that raises, for instance by Ctrl-C, is run once more; the others run in any case.
 
         Raises:
             BaseException: the first exception of a step, after all steps.

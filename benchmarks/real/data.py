@@ -1,8 +1,8 @@
 """Questions about handwritten digits and crops of photographs, in LLaVA's format, each in one of several wordings.
 
-Held-out digits are other digits than those of the training; held-out crops are cut at other random places of the same
-photographs, so that they overlap with crops of the training. Every answer is as frequent as every other of its kind, so
-that without the picture one answer in ten, or in eight, is right.
+Held-out digits do not occur in training; held-out crops are at other random positions of the same photographs, and
+overlap with training crops. All answers of a kind are equally frequent, so that without the picture one answer in ten,
+or in eight, is right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Part = Literal["train", "test"]
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZES = {"train": {"digit": 60, "photograph": 20}, "test": {"digit": 15, "photograph": 5}}
-"""Pictures of each answer."""
+"""Number of pictures for each answer."""
 QUESTIONS = {
     "digit": (
         "Which digit is it?",
@@ -47,9 +47,9 @@ def write_data(folder: Path, packages: Path, seed: int = 0) -> None:
     """Write ``train.json``, ``test.json`` and ``images/``.
 
     Args:
-        folder: is made if need be.
-        packages: where the packages with photographs are installed.
-        seed: of the choice of digits, crops and wordings.
+        folder: the target; it is created if necessary.
+        packages: the folder in which the packages with photographs are installed.
+        seed: the seed of the choice of digits, crops and wordings.
     """
     draw = random.Random(seed)
     images = folder / "images"
@@ -86,7 +86,7 @@ def _pictures(packages: Path, draw: random.Random) -> Iterator[tuple[Part, str, 
 
 
 def _crop(photograph: Image.Image, draw: random.Random) -> Image.Image:
-    """A square of 40 to 80 % of the shorter side, anywhere."""
+    """A square crop of 40 to 80 % of the shorter side, at a random position."""
     side = int(min(photograph.size) * draw.uniform(0.4, 0.8))
     left, top = (draw.randint(0, length - side) for length in photograph.size)
     return photograph.crop((left, top, left + side, top + side))

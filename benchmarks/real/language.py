@@ -14,7 +14,7 @@ def save_language(gguf: Path, folder: Path) -> None:
     """Save a GGUF language model as dequantised float32 safetensors with its tokenizer and chat template."""
     language = load_language(gguf, dtype="float32")
     model: Any = language.model
-    # transformers refuses to save a model that it read from GGUF, also where it dequantised every weight.
+    # transformers does not save a model that was read from GGUF, even if all weights were dequantised.
     model.hf_quantizer = None
     del model.config.quantization_config
     model.save_pretrained(folder)

@@ -25,20 +25,20 @@ PHOTOGRAPHS = {
     "rocket": ("skimage", "data/rocket.jpg"),
     "motorcycle": ("skimage", "data/motorcycle_left.png"),
 }
-"""What a photograph shows -> package and file."""
+"""Content of a photograph -> package and file."""
 
 
 class PackageError(RuntimeError):
-    """A package or its file is not there."""
+    """A package or its file is missing."""
 
 
 def file_of(package: str, name: str, folder: Path) -> Path:
     """The path of a package's file.
 
     Args:
-        package: its import name; it is not imported.
+        package: the package's import name; it is not imported.
         name: path inside the package; ``*`` stands for any characters.
-        folder: where ``pip install --target`` put the packages; those of the environment are found too.
+        folder: target folder of ``pip install --target``; the packages of the environment are searched too.
 
     Raises:
         PackageError: no such package or file.

@@ -8,11 +8,11 @@ from typing import Any
 __all__ = ["LIMITS", "table", "unmet"]
 
 LIMITS = {"digits": 0.90, "digits blind": 0.15, "peak GB": 2.5, "CPU minutes": 24.0}
-"""At least, at most, at most, at most. All commands of all systems together take twelve minutes of two cores."""
+"""Limits: the first is a minimum, the others are maxima. All commands together take twelve minutes on two cores."""
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row for each system.
+    """The table, with a row for each system.
 
     Args:
         found: system -> ``figures`` (the output of ``inlay evaluate --json``) and ``commands`` with times and peaks.
@@ -34,7 +34,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def unmet(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each limit that is not kept. The clock is not judged, since it depends on the machine's other work."""
+    """A line for each exceeded limit. Wall time has no limit, since it depends on the load of the machine."""
     faults = []
     for system, one in found.items():
         adapter, blind = (_share(one, by, "digit") for by in ("adapter", "blind"))

@@ -1,9 +1,8 @@
 """PP-OCRv6 small (https://github.com/PaddlePaddle/PaddleOCR), a pretrained recogniser of text lines, as an encoder.
 
-The ONNX file holds the weights in the order in which transformers' own class has its tensors; batch norms are already
-part of the convolutions, so that here each only adds a bias. The first convolution reads blue, green, red, and is
-turned around, since every image processor gives red, green, blue. transformers' class computes what the ONNX file
-computes, to 1e-5.
+The ONNX file has the weights in the order of the tensors in transformers' class; batch norms are folded into the
+convolutions, so that each batch norm of the class only adds a bias. The input channels of the first convolution are
+reversed from BGR to RGB. The outputs of transformers' class and of the ONNX file agree to 1e-5.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ SIDE = 96
 
 
 def save_encoder(onnx: Path, folder: Path, packages: Path) -> None:
-    """Save the recogniser's backbone as a folder that ``--backbone.image`` takes.
+    """Save the recogniser's backbone as a folder for ``--backbone.image``.
 
     Args:
-        onnx: the recogniser.
-        folder: where config, weights and image processor are written.
-        packages: where the package ``onnx`` is installed.
+        onnx: the file of the recogniser.
+        folder: the target of config, weights and image processor.
+        packages: the folder in which the package ``onnx`` is installed.
 
     Raises:
-        PackageError: the file holds other tensors than the class.
+        PackageError: the file has other tensors than the class.
     """
     from transformers import PPOCRV6SmallRecConfig, PPOCRV6SmallRecModel, ViTImageProcessorPil
 

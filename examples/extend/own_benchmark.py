@@ -2,8 +2,8 @@
 
     inlay evaluate runs/llava --import own_benchmark.py --benchmark signs --root signs/
 
-``read`` gives the questions, ``score`` the figures and the counts whose sums the main figure is computed from. Blind
-rows, resuming, ``--limit``, ``--devices`` and ``--against`` are the command's.
+``read`` returns the questions, ``score`` the figures and the counts from whose sums the main figure is computed. Blind
+rows, resuming, ``--limit``, ``--devices`` and ``--against`` are implemented by the command.
 """
 
 from __future__ import annotations

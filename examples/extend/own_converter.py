@@ -1,9 +1,9 @@
-"""A converter: a linear projector in ``bridge.pt``, beside a ``bridge.json`` that names its frozen models.
+"""A converter: a linear projector in ``bridge.pt``, with a ``bridge.json`` that names its frozen models.
 
     inlay import my-checkpoint/ bundle/ --import own_converter.py
 
-``matches`` looks at names and small files alone; ``read`` gives the content in inlay's words. The key table renames the
-tensors: one that it does not know is refused by name, and so is one that is missing or misshapen.
+``matches`` reads only file names and small files; ``read`` returns the content as inlay's objects. The key table
+renames the tensors: an unknown, missing or wrongly shaped tensor is an error that names it.
 """
 
 from __future__ import annotations

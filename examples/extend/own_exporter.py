@@ -1,8 +1,8 @@
-"""An export target: the projector's tensors and the layout as two plain files, for a program of your own.
+"""An export target: the projector's tensors and the layout as two plain files, for your own program.
 
     inlay export runs/llava --import own_exporter.py --to parts --output parts/
 
-What the target writes is read back and compared; the folder is kept only if every check passes.
+The written files are read back and compared; the folder is kept only if every check passes.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     inlay train llava --import own_format.py --data.train train.csv --data.images images/
 
-``recognise`` gets the first record of a JSON file (nothing of other files) and the path. A row that cannot be used is
-a ``DataError`` inside ``offenders.row``, so that ``--data.invalid raise|skip`` and the list of such rows work as for
-every other format. Whether the pictures are there is checked later, for all formats.
+``recognise`` gets the first record of a JSON file (None for other files) and the path. For an invalid row a
+``DataError`` is raised inside ``offenders.row``, so that ``--data.invalid raise|skip`` and the list of such rows work
+as for every other format. The existence of the pictures is checked later, for all formats.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     inlay evaluate runs/llava --import own_metric.py --metric word_recall
 
-``score`` gets one answer and its question and gives 0..1; the metric is the mean over all questions, shown by type of
-question and beside the same model without media.
+``score`` maps one answer and its question to 0..1; the metric is the mean over all questions, also shown by type of
+question and for the same model without media.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     inlay train llava --import own_objective.py --stages.instruct.objective.name focal
 
 Tokens that are predicted well already count less: ``(1 - p) ** gamma`` times the cross-entropy. The fields are the
-settings; ``terms`` gives the mean over a micro-batch and the unit that it is a mean over, so that accumulation and
+settings; ``terms`` returns the mean over a micro-batch and its unit (here labelled tokens), so that accumulation and
 several processes give the gradient of the whole optimizer step.
 """
 

@@ -1,10 +1,10 @@
-r"""A preference loss: a squared hinge, which leaves alone every pair whose margin is large enough.
+r"""A preference loss: a squared hinge, which is zero for every pair with a large enough margin.
 
     inlay train align --begin runs/llava --import own_preference_loss.py --data.train pairs.jsonl \
         --stages.prefer.objective.loss squared_hinge --stages.prefer.objective.options '{"margin": 0.5}'
 
-The fields are the settings of ``--stages.prefer.objective.options``. ``needs`` names the log-probabilities beside those
-of the two answers; ``per_row`` gives one number for each pair, in the dtype of its inputs, and reduces nothing.
+The fields are the settings of ``--stages.prefer.objective.options``. ``needs`` names further log-probabilities than
+those of the two answers; ``per_row`` returns one number for each pair, in the dtype of its inputs, without reduction.
 """
 
 from __future__ import annotations

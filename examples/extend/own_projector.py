@@ -3,7 +3,7 @@
     inlay train llava --import own_projector.py --projector pooled --projector_options '{"every": 2}'
     inlay evaluate runs/llava --import own_projector.py
 
-It can be trained in any system and stored in a bundle, which is read wherever this file was imported before.
+It can be trained in any system and stored in a bundle; to read such a bundle, import this file first.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     inlay pairs runs/llava --import own_reward.py --reward word_f1 --output pairs.jsonl
 
-``score`` gets a question, one sampled answer and the sample, and gives a finite number; more is better. With weights
-several rewards are summed: ``--reward "word_f1,0.2*length"``.
+``score`` maps a question, one sampled answer and the sample to a finite number; more is better. Several rewards are
+summed with weights: ``--reward "word_f1,0.2*length"``.
 """
 
 from __future__ import annotations

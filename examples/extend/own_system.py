@@ -3,8 +3,8 @@
     inlay train pooled_llava --import own_system.py
     inlay config pooled_llava --import own_system.py > run.yaml
 
-A recipe is plain typed data: every number of the system stands on this page, and every one can be overridden on the
-command line. The names of the parts are keys of their registries.
+A recipe is plain typed data: every number of the system is in this file and can be overridden on the command line. The
+names of the parts are keys of their registries.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     inlay train llava --import own_template.py --stages.instruct.template alpaca
 
-A template turns a checked dialogue into segments. Text with ``trained=True`` is what the loss covers; generation stops
-at the end of an answer, which is read off the same segments.
+A template converts a checked dialogue to segments. The loss covers text with ``trained=True``; generation stops at the
+end of an answer, which is determined from the same segments.
 """
 
 from __future__ import annotations

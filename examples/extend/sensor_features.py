@@ -1,9 +1,9 @@
-"""Features instead of an encoder: a model learns to read a sensor, from files alone.
+"""Precomputed features instead of an encoder: a model is trained to read a sensor.
 
     python examples/extend/sensor_features.py sensor/
 
-Each recording is 4 channels of a noisy sine; another program made 16 numbers of each. Its safetensors file holds one
-tensor ``[4, 16]``: 4 tokens of width 16. A message names the file, and ``features="16x4"`` the sizes.
+Each recording has 4 channels of a noisy sine, each reduced to 16 numbers by another program. Its safetensors file has
+one tensor ``[4, 16]``: 4 tokens of width 16. A message names the file, and ``features="16x4"`` gives the sizes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""All parts of this folder in one run, on one process or on several.
+"""All parts of this folder in one run, with one process or several.
 
     python examples/extend/train.py --train train.csv --images images/ --output runs/own --devices 2
 
-The imports register the parts. With ``--devices 2`` this script runs again in each process, imports included, so every
-process knows them. The encoder is read from a folder with a ``config.json``, the LLM is the embedded miniature.
+The imports register the parts. With ``--devices 2`` this script runs in each process, including the imports, so that
+they are registered everywhere. The encoder is read from a folder with a ``config.json``, the LLM is the embedded
+miniature.
 """
 
 from __future__ import annotations

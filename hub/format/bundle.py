@@ -56,9 +56,9 @@ class Bundle:
     """One adapter as data.
 
     Args:
-        manifest: of the adapter; ``manifest.files`` is set by :meth:`write`.
+        manifest: the adapter's manifest; :meth:`write` sets ``manifest.files``.
         tensors: ``<part>.<name>`` to tensor, for every part except the LoRA.
-        lora: the LoRA, if there is one; then the manifest has a part ``lora``.
+        lora: the LoRA; None if the manifest has no part ``lora``.
     """
 
     manifest: Manifest
@@ -67,11 +67,11 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], *, max_bytes: int = MAX_TENSOR_BYTES) -> Bundle:
-        """Read and verify a folder; while it is being replaced, the old or the new version is read, never a mixture.
+        """Read and verify a folder. While a writer replaces it, the old or the new version is read, never a mixture.
 
         Args:
             folder: a folder on disk, such as a Hub snapshot.
-            max_bytes: most bytes of all tensors together.
+            max_bytes: limit on the bytes of all tensors together.
 
         Raises:
             BundleError: the bundle is not valid; names the file and the field or tensor.
@@ -141,7 +141,8 @@ class Bundle:
             The bundle as written, with ``manifest.files`` set.
 
         Raises:
-            BundleError: the bundle is inconsistent, the folder exists, the disk is full, ...; nothing has changed then.
+            BundleError: the bundle is inconsistent, the folder exists, the disk is full, ...; the folder is then
+                unchanged.
         """
         files, manifest = _encode(self)
         if overwrite:
@@ -165,7 +166,7 @@ class Bundle:
 
         Args:
             manifest: the manifest.
-            files: name to content of every file that it lists.
+            files: the name and content of every file that it lists.
 
         Raises:
             BundleError: names the file and the tensor or field.
@@ -203,7 +204,7 @@ def _encode(bundle: Bundle) -> tuple[dict[str, bytes], Manifest]:
 
 
 def _kept_card(folder: Path) -> bytes | None:
-    """The card of the bundle to be replaced, if it was edited by hand."""
+    """The card of the bundle that is about to be replaced, if it was edited by hand."""
     try:
         with OpenFolder(folder) as opened:
             card = opened.read(CARD_NAME, MAX_JSON_BYTES)

@@ -54,8 +54,8 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
     """Render the card, front matter and body.
 
     Args:
-        manifest: of the bundle.
-        repo_id: of the published bundle, for the example; the folder of the card if not given.
+        manifest: the bundle's manifest.
+        repo_id: the repository of the published bundle, for the example; the card's folder if not given.
 
     Example:
         >>> from inlay.hub.format.manifest import LayoutSpec
@@ -131,7 +131,7 @@ def _notice(manifest: Manifest) -> list[str]:
 
 
 def _ports(manifest: Manifest) -> list[tuple[str, PortSpec]]:
-    """The LLM first, then by name, so that the order in the file does not depend on the order in memory."""
+    """The ports in a fixed order: the LLM first, then by name. The card does not depend on the order in memory."""
     return sorted(manifest.interface.items(), key=lambda item: (item[0] != "llm", item[0]))
 
 
@@ -145,7 +145,7 @@ def _pipeline(manifest: Manifest) -> str:
 
 
 def _attach(manifest: Manifest, source: str) -> str:
-    """A program that runs as it stands, in the folder of the card or with the name of the repository.
+    """A complete program, to be run in the card's folder or with the name of the repository.
 
     ``load_model`` finds the models by their Hub ids or, in a run, by its settings. A comment shows how to name models
     that another machine cannot find.
@@ -170,7 +170,7 @@ def _attach(manifest: Manifest, source: str) -> str:
 
 
 def _sizes(port: PortSpec) -> str:
-    """Sizes and source of features from files, as ``--backbone.features`` takes them."""
+    """Sizes and source of precomputed features, in the form that ``--backbone.features`` expects."""
     up_to, name = "1-" if port.settings.get("variable") else "", f":{port.source}" if port.source else ""
     return f"{port.width}x{up_to}{port.tokens}{name}"
 

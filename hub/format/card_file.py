@@ -32,7 +32,7 @@ def is_edited(card: bytes, manifest: bytes | None = None) -> bool:
     """Whether a card was changed after it was generated.
 
     Args:
-        card: the file.
+        card: the content of the file.
         manifest: the ``inlay.json`` of the same bundle, to recognise generated cards of versions without the comment.
     """
     unified = card.replace(b"\r\n", b"\n")
@@ -56,12 +56,12 @@ def choose_card(
     """Choose the card to send: an edited card has priority, the one in the folder before the one on the hub.
 
     Args:
-        manifest: of the bundle that is sent.
-        repo_id: the target.
-        local: the card in the folder.
-        remote: the card on the hub.
-        remote_manifest: the ``inlay.json`` on the hub.
-        renew: always generate a new card.
+        manifest: the manifest of the bundle that is sent.
+        repo_id: the target repository.
+        local: the card in the folder, if there is one.
+        remote: the card on the hub, if there is one.
+        remote_manifest: the ``inlay.json`` on the hub, if there is one.
+        renew: always generate a new card; an edited one is replaced.
     """
     if not renew:
         if local is not None and is_edited(local, manifest.to_json()):

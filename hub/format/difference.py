@@ -19,7 +19,7 @@ __all__ = ["Change", "Difference", "compare"]
 
 @dataclass(frozen=True)
 class Change:
-    """One field or tensor."""
+    """A difference in one field or tensor."""
 
     name: str
     one: str
@@ -27,7 +27,7 @@ class Change:
     two: str
     """The value in the second bundle."""
     distance: float | None = None
-    """Of two tensors of the same shape: |a - b| / |a| in the Euclidean norm."""
+    """|a - b| / |a| in the Euclidean norm, for two tensors of the same shape; None otherwise."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Difference:
     """The differences between two bundles."""
 
     fields: tuple[Change, ...]
-    """Of the manifest; hashes, file sizes and the canary are not compared, since they follow from the rest."""
+    """Fields of the manifest. Hashes, file sizes and the canary follow from the rest and are not compared."""
     tensors: tuple[Change, ...]
 
     @property
@@ -48,8 +48,8 @@ def compare(one: Bundle, two: Bundle) -> Difference:
     """Compare field by field and tensor by tensor.
 
     Args:
-        one: the first.
-        two: the second.
+        one: the first bundle.
+        two: the second bundle.
     """
     first, second = (
         _flat(bundle.manifest.model_dump(mode="json", exclude={"files", "canary"})) for bundle in (one, two)

@@ -35,7 +35,8 @@ TENSORS_NAME = "adapter.safetensors"
 CARD_NAME = "README.md"
 SIGNATURE_NAME = "inlay.sig"
 UNLISTED = frozenset({MANIFEST_NAME, CARD_NAME, SIGNATURE_NAME})
-"""Files that a manifest does not list: itself, the card, which people edit, and the signature, which is added later."""
+"""Files that a manifest does not list: itself, the card, which may be edited, and the signature, which is added
+later."""
 BUNDLE_NAMES = frozenset({MANIFEST_NAME, CARD_NAME, TENSORS_NAME, LORA_CONFIG, LORA_TENSORS})
 """Every file that writing a bundle creates."""
 KNOWN_NAMES = BUNDLE_NAMES | {SIGNATURE_NAME}
@@ -55,7 +56,7 @@ def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Mani
     if MANIFEST_NAME not in present:
         raise BundleError(folder.name, f"not a bundle: it holds no {MANIFEST_NAME}")
     if _PICKLED_LORA in present:
-        reason = "a pickle, which can run code and is never opened: expected lora/adapter_model.safetensors"
+        reason = "a pickle, which can run code, so it is not opened: expected lora/adapter_model.safetensors"
         raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")
     manifest = Manifest.from_json(folder.read(MANIFEST_NAME, MAX_JSON_BYTES))
     check_listing(manifest, present, max_bytes)
@@ -66,7 +67,7 @@ def check_listing(manifest: Manifest, present: frozenset[str], max_bytes: int = 
     """Compare the present files with the files that the manifest lists.
 
     Raises:
-        BundleError: names a file that is missing or not listed, or gives the total if it is too large.
+        BundleError: a file is missing or not listed (named), or the total size is too large (given).
     """
     listed = {spec.path for spec in manifest.files}
     for name in sorted(listed ^ (present - UNLISTED)):
@@ -132,7 +133,7 @@ def check_is_bundle(folder: Path) -> None:
     try:
         found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         entries = {path.relative_to(folder).as_posix() for path in found}
-        # huggingface_hub's records of its downloads; other files of such a folder belong to the user.
+        # huggingface_hub keeps the metadata of its downloads here; other files of such a folder belong to the user.
         strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/huggingface/"))
     except OSError as error:
         raise BundleError(str(folder), f"cannot be listed: {error.strerror}") from None

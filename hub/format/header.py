@@ -53,7 +53,7 @@ class TensorSpec:
     begin: int
     """Offset of the first byte, counted from the end of the header."""
     end: int
-    """Offset behind the last byte."""
+    """Offset after the last byte."""
 
 
 def header_end(data: bytes, size: int, file: str) -> int:
@@ -62,7 +62,7 @@ def header_end(data: bytes, size: int, file: str) -> int:
     Args:
         data: the file, or at least its first eight bytes.
         size: bytes of the whole file.
-        file: name for the error text.
+        file: its name, for the error.
 
     Raises:
         BundleError: not safetensors, or a header above the limit.
@@ -85,7 +85,7 @@ def read_header(data: bytes, size: int, file: str) -> dict[str, TensorSpec]:
     Args:
         data: the file, or at least its beginning up to :func:`header_end`.
         size: bytes of the whole file.
-        file: name for the error text.
+        file: its name, for the error.
 
     Raises:
         BundleError: names the tensor where there is one.

@@ -1,4 +1,4 @@
-"""Matrices in int8 with one float32 scale per row: a quarter of float32, with an error of at most half a step.
+"""Matrices in int8 with one float32 scale per row: a quarter of the size of float32; the error is at most half a step.
 
 Symmetric: ``w[i, ...] = scale[i] * q[i, ...]`` with ``q`` from -127 to 127, so zero stays zero and a row's largest
 value has a relative error of at most 2^-15. A scale has 16 significant bits, rounded up, so ``127 * scale`` is exact in
@@ -69,10 +69,10 @@ def check_int8(file: str, part: str, tensors: Mapping[str, torch.Tensor], spec: 
     """Check a part that is declared as int8: matrices with their scales, and bfloat16.
 
     Args:
-        file: for the error.
-        part: its name.
-        tensors: of the part.
-        spec: its entry in the manifest.
+        file: its name, for the error.
+        part: the name of the part.
+        tensors: the part's tensors.
+        spec: the part's entry in the manifest.
 
     Returns:
         The number of parameters, without scales.

@@ -1,8 +1,8 @@
 """The licence fields of a card, and backbones whose licences forbid commercial use.
 
-A hub accepts known licence identifiers; any other licence is written as ``other`` with a name. The manifest does not
-contain the licences of backbones, so backbones that are known to be non-commercial are listed here by name. The list
-does not replace reading the licences, as the card states.
+A hub accepts a fixed list of licence identifiers; any other licence is written as ``other`` with a name. The manifest
+does not contain the licences of backbones, so backbones that are known to be non-commercial are listed here by name.
+The list does not replace reading the licences, as the card states.
 """
 
 from __future__ import annotations

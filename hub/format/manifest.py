@@ -55,7 +55,8 @@ _MAX_KEYS = 4096
 _MAX_INTEGER = (1 << 53) - 1
 """Largest integer that every JSON reader keeps exactly."""
 _MAX_TOLERANCE = 0.05
-"""Of a canary, relative to its largest logit; saving stores 2 % of the logits' standard deviation, which is less."""
+"""Upper bound of a canary's tolerance, relative to its largest logit. Saving stores 2 % of the logits' standard
+deviation, which is smaller."""
 _OF_VERSION_2 = ("date", "arguments", "tiling")
 """Fields of the layout that version 1 does not have; they are written only if they are set."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -142,11 +143,11 @@ class PortSpec(_Closed):
     family: Name
     """The architecture, such as ``llama`` or ``clip``."""
     width: Count
-    """Size of the hidden states at the port; of a tokenizer the size of its vocabulary."""
+    """Size of the hidden states at the port; for a tokenizer, the size of its vocabulary."""
     tokens: Count | None = None
     """Feature vectors of one medium; None if the number varies."""
     source: Line | None = None
-    """Source of the backbone that was trained on: a Hub id or the name of a folder. Only displayed and compared."""
+    """Hub id or folder name of the backbone that the adapter was trained on. Only displayed and compared."""
     revision: Commit | None = None
     """The commit of ``source``, 40 hex digits."""
     tokenizer: Digest | None = None
@@ -163,21 +164,21 @@ class LayoutSpec(_Closed):
     geometry: Annotated[dict[Name, Geometry], Field(max_length=16)] = {}
     """Modality to the way a medium is resized, such as ``image: pad``."""
     stop: Annotated[tuple[StopText, ...], Field(max_length=16), FailFast()] = ()
-    """Texts that end a generated answer."""
+    """Stop strings: texts that end a generated answer."""
     bos: Literal["first", "after_media", "none"] = "first"
     """Position of BOS, if the tokenizer has one."""
     prompt: Annotated[Text, AfterValidator(_one_placeholder)] = "{}"
-    """Template of a user turn; ``{}`` is replaced by the user's text."""
+    """Template of a user turn, in which ``{}`` is replaced by the user's text."""
     date: Day | None = None
-    """The day that a chat template with a date gets, such as ``2024-07-26``; of version 2."""
+    """The day that is passed to a chat template with a date, such as ``2024-07-26``; since version 2."""
     arguments: Annotated[dict[Name, Setting], Field(max_length=16)] = {}
-    """Further variables of the LLM's chat template, such as ``enable_thinking``; of version 2."""
+    """Further variables of the LLM's chat template, such as ``enable_thinking``; since version 2."""
     tiling: TilingText | None = None
-    """The rule that cuts a picture into tiles, such as ``anyres:1x2,2x2``; of version 2."""
+    """The rule that cuts a picture into tiles, such as ``anyres:1x2,2x2``; since version 2."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A layout without these fields stays readable for versions of inlay that do not know them.
+        # Omitted if unset, so that versions of inlay without these fields can read the layout.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name not in _OF_VERSION_2 or value}
 
@@ -202,7 +203,7 @@ class PartSpec(_Closed):
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Versions that do not know this field can still read a part without int8.
+        # Omitted if unset, so that versions without this field can read a part without int8.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "bytes" or value is not None}
 
@@ -239,7 +240,7 @@ class CanarySpec(_Closed):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Versions that do not know this field can still read an adapter without output projectors.
+        # Omitted if empty, so that versions without this field can read an adapter without output projectors.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "conditioning" or value}
 
@@ -262,7 +263,7 @@ class OriginSpec(_Closed):
 
     name: Line
     digest: Digest
-    """Over the digests of its files, see :attr:`Manifest.digest`."""
+    """The digest of its weights, see :attr:`Manifest.digest`."""
 
 
 class TrainingSpec(_Closed):
@@ -275,11 +276,11 @@ class TrainingSpec(_Closed):
     versions: Annotated[dict[Name, Line], Field(max_length=64)] = {}
     metrics: Annotated[dict[Name, Number], Field(max_length=256)] = {}
     derived_from: OriginSpec | None = None
-    """The adapter before this training; None if it began with untrained parts. Of version 2."""
+    """The adapter before this training; None if it began with untrained parts. Since version 2."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Versions that do not know this field can still read an adapter that was trained from nothing.
+        # Omitted if unset, so that versions without this field can read an adapter that began with untrained parts.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "derived_from" or value is not None}
 
@@ -296,7 +297,7 @@ class Manifest(_Closed):
 
     format: Literal["inlay"] = "inlay"
     format_version: Literal[2] = 2
-    """Always the newest version in memory; on disk the oldest version that can express the content."""
+    """In memory always the newest version; on disk the oldest version that can express the content."""
     system: Name
     name: Line
     interface: Annotated[dict[Name, PortSpec], Field(max_length=16)]
@@ -362,7 +363,7 @@ def manifest_error(error: ValidationError, file: str) -> BundleError:
         field += f"[{text}]" if isinstance(step, int) else f".{text}" if field else str(text)
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        reason = "unknown field; it is misspelt, or of a newer version of inlay"
+        reason = "unknown field; it is misspelt, or from a newer version of inlay"
     elif first["type"] != "missing" and not isinstance(first["input"], (dict, list, BaseModel)):
         reason += f", got {shown(first['input'])}"
     if len(problems) > 1:

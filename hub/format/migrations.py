@@ -23,18 +23,18 @@ FORMAT_VERSION = 2
 def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
     """Version 2 adds int8 parts, the layout's date, arguments and tiling, and the adapter that a training began with.
 
-    Values of a wrong type are refused later, by field name.
+    A value of a wrong type is left to the schema, which names its field.
     """
     parts, layout = raw.get("parts"), raw.get("layout")
     for field in ("date", "arguments", "tiling"):
         if isinstance(layout, dict) and field in layout:
-            raise ValueError(f"a layout's {field} is of version 2")
+            raise ValueError(f"the field {field} of a layout needs version 2")
     training = raw.get("training")
     if isinstance(training, dict) and "derived_from" in training:
-        raise ValueError("derived_from is of version 2")
+        raise ValueError("derived_from needs version 2")
     specs = parts.values() if isinstance(parts, dict) else ()
     if any(isinstance(spec, dict) and spec.get("dtype") == "int8" for spec in specs):
-        raise ValueError("int8 is of version 2")
+        raise ValueError("int8 needs version 2")
     return raw
 
 
@@ -42,10 +42,10 @@ STEPS: dict[int, Step] = {1: _one_to_two}
 
 
 def migrate(raw: dict[str, Any], file: str) -> dict[str, Any]:
-    """Convert a manifest to the current version; its fields are not checked otherwise.
+    """Convert a manifest to the current version. The schema checks its fields afterwards.
 
     Raises:
-        BundleError: no version, or one that is newer than this version of inlay.
+        BundleError: the version is missing, or too new for this version of inlay.
     """
     version = raw.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -58,6 +58,6 @@ def migrate(raw: dict[str, Any], file: str) -> dict[str, Any]:
             raw = {**STEPS[number](raw), "format_version": number + 1}
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             reason = f"cannot be migrated from format {number} to {number + 1} ({type(error).__name__})"
-            reason += "; a field is missing or of another type"
+            reason += "; a field is missing or has another type"
             raise BundleError(file, reason, field="format_version") from None
     return raw

@@ -45,7 +45,7 @@ _MODULE = re.compile(r"[A-Za-z0-9_.]{1,256}")
 _KEY = re.compile(r"base_model\.model\.([A-Za-z0-9_.]+)\.lora_([AB])\.weight")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# The keys that PEFT 0.21 writes besides the fields of LoraSpec, with the values that have no effect.
+# The keys that PEFT 0.21 writes in addition to the fields of LoraSpec, with the values that have no effect.
 _NONE = (
     *("alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules"),
     *("kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config", "megatron_config"),
@@ -83,7 +83,7 @@ class LoraSpec:
     dropout: float = 0.0
     """Dropout of the input of ``A`` in training, at least 0 and below 1."""
     base_model: str | None = None
-    """The LLM's Hub id, for users of peft. Inlay compares it and never downloads it."""
+    """The LLM's Hub id, for users of peft. inlay compares it and never downloads it."""
     task_type: TaskType = "CAUSAL_LM"
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class LoraFolder:
     """A LoRA with its weights, keyed as PEFT keys them: ``base_model.model.<module>.lora_A.weight``.
 
     Args:
-        spec: rank, scale and modules.
+        spec: the rank, scale and target modules.
         tensors: per module ``lora_A`` of shape (r, in) and ``lora_B`` of shape (out, r).
 
     Raises:

@@ -1,8 +1,8 @@
 """Signing and verifying a bundle with OpenSSF model-signing, offline, with a key or a certificate.
 
-``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is not signed, since people
-edit it. ``model_signing verify`` also reads it, with ``inlay.sig`` and ``README.md`` ignored. Needs the extra ``sign``.
-https://github.com/sigstore/model-transparency
+``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is not signed, since it may
+be edited. ``model_signing verify`` also reads it, with ``inlay.sig`` and ``README.md`` ignored. Needs the extra
+``sign``. https://github.com/sigstore/model-transparency
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def sign(
     """Sign a bundle; the signature is written into its folder, and push sends it.
 
     Args:
-        folder: of a bundle or of a run.
+        folder: the folder of a bundle or of a run.
         private_key: a PEM file with an elliptic-curve key.
-        password: of the key.
+        password: the password of the key, if it is encrypted.
         certificates: PEM files: the signer's certificate, then the chain up to the root. A bundle that is signed
             without certificates is verified with the public key, one that is signed with them, with the root.
 
@@ -88,12 +88,12 @@ def verify_signature(folder: str | os.PathLike[str], trusted: str | os.PathLike[
     """Check that a bundle is signed with a trusted key and has not changed since.
 
     Args:
-        folder: of a bundle or of a run.
+        folder: the folder of a bundle or of a run.
         trusted: a PEM file: the signer's public key, or the root certificate of the signer's certificate.
 
     Raises:
         BundleError: the bundle is damaged.
-        SignatureError: no signature, another signer, or files that differ from the signed ones.
+        SignatureError: there is no signature, it is another signer's, or files differ from the signed ones.
     """
     place = bundle_folder(Path(folder))
     is_key = check_trusted(trusted)
@@ -116,7 +116,7 @@ def verify_signature(folder: str | os.PathLike[str], trusted: str | os.PathLike[
 
 
 def check_trusted(trusted: str | os.PathLike[str]) -> bool:
-    """Check that a file can verify signatures, before anything is downloaded.
+    """Check that a file can be used to verify signatures, before anything is downloaded.
 
     Returns:
         Whether it is a public key; otherwise it is a certificate.
@@ -128,7 +128,7 @@ def check_trusted(trusted: str | os.PathLike[str]) -> bool:
     if b"-----BEGIN CERTIFICATE-----" in data:
         return False
     if b"-----BEGIN PUBLIC KEY-----" not in data:
-        hint = "; this is a private key, which only its owner needs" if b"PRIVATE KEY-----" in data else ""
+        hint = "; got a private key, which signs but does not verify" if b"PRIVATE KEY-----" in data else ""
         reason = f"expected a public key or a certificate in PEM form{hint}"
         raise SignatureError(f"{os.fspath(trusted)}: {reason}")
     _library("verifying")
@@ -143,7 +143,7 @@ def check_trusted(trusted: str | os.PathLike[str]) -> bool:
 
 
 class _Copy(TemporaryDirectory[str]):
-    """The verified bytes of the signed files in a folder of their own: no card, no links (model-signing refuses them).
+    """A temporary folder with the verified bytes of the signed files: no card, no links (model-signing refuses them).
 
     Args:
         source: the folder of a bundle.
@@ -201,7 +201,7 @@ def _library(module: str) -> Any:
 
 
 def _why(error: Exception, trusted: str) -> str:
-    """The failed step of a verification, from an error of model-signing."""
+    """The reason why a verification failed, from an error of model-signing."""
     text = _line(error)
     if text.startswith("Signature mismatch"):
         names = ", ".join(name for name in sorted(KNOWN_NAMES) if name in str(error))

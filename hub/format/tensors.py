@@ -28,10 +28,10 @@ def parse(data: bytes, file: str) -> dict[str, torch.Tensor]:
 
     Args:
         data: the whole file.
-        file: name for the error text.
+        file: its name, for the error.
 
     Returns:
-        Name to a tensor with its own memory, sorted by name.
+        The tensors by name, sorted; each has its own memory.
 
     Raises:
         BundleError: the file is damaged or not strict; names the tensor where there is one.
@@ -52,7 +52,7 @@ def serialize(tensors: Mapping[str, torch.Tensor], *, file: str = "tensors") -> 
 
     Args:
         tensors: name to tensor, any shape with at least one element, float32, bfloat16, float16 or int8.
-        file: name for the error text.
+        file: its name, for the error.
 
     Raises:
         BundleError: names the tensor.

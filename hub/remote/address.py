@@ -60,10 +60,10 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
 
     Args:
         source: a path, ``owner/name`` or ``hf://owner/name``, the last two also with ``@revision``.
-        revision: of a repository; takes precedence over the one in ``source``.
+        revision: the revision of a repository; takes precedence over the one in ``source``.
 
     Raises:
-        HubError: ``hf://`` without ``owner/name``, an invalid revision, or a revision of a folder.
+        HubError: ``hf://`` without ``owner/name``, an invalid revision, or a folder with a revision.
 
     Example:
         >>> str(locate("hf://me/llava@v1")), str(locate("someone/llava", revision="main"))

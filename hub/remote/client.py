@@ -1,7 +1,7 @@
 """huggingface_hub's client with time limits, and with one class of errors that never contain a token.
 
-The client raises errors of many classes (its own, httpx's, ``OSError``, ``RuntimeError`` around any of them) and can
-quote a server's answer. They all become a :class:`~inlay.hub.errors.HubError`.
+The client raises errors of many classes (its own, httpx's, ``OSError``, ``RuntimeError`` around any of them), whose
+text can quote a server's answer. Each becomes a :class:`~inlay.hub.errors.HubError`.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Client:
 
         Args:
             where: the repository, for the message.
-            action: sends the requests.
+            action: the function that sends the requests.
             again: retry after a temporary error: a reset connection, a status of 5xx, a truncated body.
 
         Raises:
-            HubError: says what failed and how to fix it.
+            HubError: the action failed; the text gives the cause and a fix.
         """
         self._check_settings(str(where))
         tries = TRIES if again else 1
@@ -155,7 +155,7 @@ def _problem(error: BaseException, *, has_token: bool) -> tuple[HubProblem, str]
             case errors.RevisionNotFoundError():
                 return "revision", "the repository has no such branch, tag or commit"
             case errors.EntryNotFoundError() if isinstance(link, errors.HfHubHTTPError):
-                return "missing", "the hub lists a file that it does not have"
+                return "missing", "the hub lists a file that cannot be downloaded"
             case errors.DisabledRepoError():
                 return "forbidden", "the hub has disabled this repository"
             case errors.LocalTokenNotFoundError():

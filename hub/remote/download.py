@@ -30,7 +30,7 @@ from inlay.hub.safety.text import shown
 __all__ = ["Download", "Listing", "OldCopyWarning"]
 
 STALE_SECONDS = 600
-"""A partial download that was not written to for so long belongs to a dead process."""
+"""Seconds after its last write at which a partial download is taken as abandoned."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -59,7 +59,7 @@ class Download:
         place: the repository.
         client: the hub.
         cache_dir: the cache; that of huggingface_hub if None.
-        max_bytes: most bytes of all files together.
+        max_bytes: limit on the bytes of all files together.
     """
 
     place: Repository
@@ -71,14 +71,14 @@ class Download:
         """Download the bundle into the cache, and return its commit.
 
         Args:
-            accept: called with the folder of the complete snapshot; raises to refuse it, and then no reference leads to
-                it. A copy that was in the cache before is checked in the same way.
+            accept: called with the folder of the complete snapshot; raises to refuse it, and no reference is then
+                written. A copy that was in the cache before is checked in the same way.
             force: download every file again.
             offline: use the cache only.
 
         Raises:
             HubError: it cannot be downloaded.
-            BundleError: it is not a bundle, or its bytes are not those that the manifest lists.
+            BundleError: it is not a bundle, or its bytes differ from the manifest.
         """
         from huggingface_hub import constants
 
@@ -106,7 +106,7 @@ class Download:
         return commit
 
     def list(self) -> Listing:
-        """Resolve the revision to a commit; no other request does.
+        """Resolve the revision to a commit. Later requests use this commit, so all files belong together.
 
         Raises:
             HubError: no such repository or revision, no access, no network, or an invalid answer.
@@ -142,7 +142,7 @@ class Download:
         """Find the commit that the cache holds for this revision; no request is sent.
 
         Raises:
-            HubError: the cache does not hold it completely.
+            HubError: the cache does not contain all of its files.
         """
         commit = self._reference()
         if not self._whole(commit):
@@ -178,7 +178,7 @@ class Download:
             return
         target = self._home / "refs" / self.place.revision
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        # Fails for a read-only cache, or a branch "a" beside "a/b"; then only offline use is not possible.
+        # This fails for a read-only cache, or for a branch "a" if there is "a/b"; then only offline use is impossible.
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(commit, encoding="ascii")
@@ -222,7 +222,7 @@ class Download:
             self._checked_file(spec, listing.commit, force=force)
 
     def _checked_file(self, spec: FileSpec, commit: str, *, force: bool) -> None:
-        """Download a file; wrong bytes, from the cache or the hub, are deleted and downloaded once more."""
+        """Download a file. Wrong bytes, from the cache or the hub, are deleted and downloaded once more."""
         for last in (False, True):
             self._file(spec.path, commit, force=force or last)
             try:

@@ -38,7 +38,7 @@ class Overview:
 
     manifest: Manifest
     tensors: Mapping[str, Mapping[str, TensorSpec]]
-    """Name of a file to its tensors."""
+    """The tensors of each file, by the file's name."""
     size: int
     """Bytes of all files together."""
     integrity: Integrity
@@ -56,11 +56,11 @@ def inspect_bundle(
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Overview:
-    """Inspect a bundle; arguments as those of :func:`inlay.hub.pull`.
+    """Inspect a bundle; the arguments are those of :func:`inlay.hub.pull`.
 
     Raises:
-        HubError: it cannot be reached.
-        BundleError: it is not a bundle, or its files do not agree with each other.
+        HubError: the repository cannot be read.
+        BundleError: it is not a bundle, or its files contradict each other.
     """
     place = locate(source, revision)
     if isinstance(place, Path):

@@ -1,4 +1,4 @@
-"""``pull``: get a bundle from a hub, a folder or the cache, and check it.
+"""``pull``: download a bundle from a hub, or take it from a folder or the cache, and check it.
 
 The revision is resolved to a commit once, and every file comes from that commit. Only names that the format defines are
 requested. huggingface_hub does not check contents, so the downloaded files are compared with the manifest's hashes.
@@ -56,7 +56,7 @@ def pull(
     trusted: str | os.PathLike[str] | None = None,
     max_bytes: int = MAX_TENSOR_BYTES,
 ) -> Pulled:
-    """Get a bundle and check it.
+    """Download a bundle, or take it from a folder or the cache, and check it.
 
     Args:
         source: ``owner/name``, ``hf://owner/name@revision``, or the folder of a bundle or of a run.
@@ -71,12 +71,12 @@ def pull(
         local_files_only: send no request; ``HF_HUB_OFFLINE`` has the same effect.
         trusted: a PEM file, the public key of a signer or the root of a signer's certificate. A bundle without a valid
             signature is refused, and the cache keeps the bundle that it held for this revision.
-        max_bytes: most bytes of all tensors together; checked before any tensor is downloaded.
+        max_bytes: limit on the bytes of all tensors together; checked before any tensor is downloaded.
 
     Raises:
         HubError: it cannot be downloaded.
         SignatureError: it has no signature that ``trusted`` verifies, or ``trusted`` is not a key or certificate.
-        BundleError: it is not a bundle, or a damaged one; an earlier bundle in its place is not changed.
+        BundleError: it is not a bundle, or a damaged one; a bundle that was there before is not changed.
     """
     place = locate(source, revision)
     accept = _signature_check(trusted)
@@ -118,7 +118,7 @@ def check_available(source: str | os.PathLike[str]) -> None:
 
 
 def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path], None]:
-    """The check of a bundle's signature; a key that cannot be used is an error before any download."""
+    """The check that a bundle must pass before it is used. An unusable key is an error before any download."""
     if trusted is None:
         return lambda folder: None
     from inlay.hub.format.signature import check_trusted, verify_signature
@@ -128,7 +128,7 @@ def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path],
 
 
 def _copy(source: Path, folder: str | os.PathLike[str], *, overwrite: bool, max_bytes: int) -> Path:
-    """Write the same bytes that were checked to another folder."""
+    """Write the checked bytes to another folder."""
     with OpenFolder(source) as opened:
         files = read_files(opened, read_manifest(opened, max_bytes))
     return replace_folder(folder, files, overwrite=overwrite, check_old=check_is_bundle)

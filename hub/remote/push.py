@@ -2,7 +2,7 @@
 
 Only the files that the manifest lists, the manifest, the card and the signature are sent; other files in the folder are
 not. The repository is read first, and the new commit names the commit that was read as its parent: a repository that
-holds something else, or that has changed meanwhile, is not overwritten. Readers see the old commit until then.
+holds something else, or that has changed meanwhile, is not overwritten. Readers get the old commit until then.
 """
 
 from __future__ import annotations
@@ -70,17 +70,17 @@ def push(
     endpoint: str | None = None,
     token: str | bool | None = None,
 ) -> Pushed:
-    """Send a bundle.
+    """Send a bundle to a hub.
 
     Args:
-        folder: of a bundle or of a run.
+        folder: the folder of a bundle or of a run.
         repo_id: ``owner/name``; created if it does not exist.
-        private: True: create a private repository, and refuse to send to a public one; False: the opposite.
+        private: True: a new repository is private, and an existing public one is an error; False: the opposite.
         branch: commit to this branch, created if it does not exist; ``main`` if not given.
         create_pr: open a pull request instead, which needs no write access.
         tag: a tag for the new commit.
         commit_message: ``Upload <name>`` if not given.
-        overwrite: also if the repository holds another adapter, or no bundle.
+        overwrite: send also if the repository contains another adapter, or something other than a bundle.
         renew_card: replace a card that was edited by hand.
         endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
         token: ``None`` for the token of the user's login.
@@ -112,11 +112,11 @@ def push(
 
 
 def own_repository(name: str, options: Mapping[str, Any]) -> str:
-    """``owner/name`` in the namespace of the token's user.
+    """Return ``owner/name`` in the namespace of the token's user.
 
     Args:
-        name: of the repository.
-        options: of :func:`push`; ``endpoint`` and ``token`` are used.
+        name: the repository's name without owner.
+        options: the arguments of :func:`push`, of which ``endpoint`` and ``token`` are used.
 
     Raises:
         HubError: no token, or one that is not valid.
@@ -140,7 +140,7 @@ def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
 
 
 def _open(client: Client, place: Repository, *, private: bool | None) -> Listing:
-    """The current state of the repository; it, or the branch, is created if it does not exist."""
+    """The current state of the repository; a missing repository or branch is created."""
     repo_id, download = place.repo_id, Download(place, client, None, 0)
     try:
         held = download.list()
@@ -189,10 +189,10 @@ def _old_files(
 
 
 def _check_secrets(client: Client, files: dict[str, bytes], place: Repository) -> None:
-    """Refuse to publish the user's own tokens, and any text with the form of a token or a private key."""
+    """Refuse to publish the user's own tokens, and any text that has the form of a token or a private key."""
     tokens = [token.encode(errors="surrogateescape") for token in client.secrets()]
     for name in sorted(files):
-        # In weights, which are random bytes, anything can have the form of a token, and short texts occur by chance.
+        # Weights are almost random bytes, in which the form of a token, and short texts, occur by chance.
         weights = name.endswith(".safetensors")
         own = [re.compile(re.escape(token)) for token in tokens if len(token) >= 8 or not weights]
         patterns = [("is the token in use", pattern) for pattern in own] + ([] if weights else [*_SECRETS.items()])

@@ -1,7 +1,7 @@
-"""Whether the hub can be reached: asked once, so that a missing network is reported within seconds.
+"""Test whether the hub can be reached, with one request, so that a missing network is reported within seconds.
 
-huggingface_hub sends each request of a file six times and waits 23 seconds in between, and a loader asks for several
-files. Inside :func:`cache_if_unreachable` one request decides; without an answer only the cache is read.
+huggingface_hub sends each request for a file six times and waits 23 seconds in between, and a loader requests several
+files. Inside :func:`cache_if_unreachable` one request is sent; without an answer only the cache is read.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ __all__ = ["ADVICE", "cache_if_unreachable", "is_missing_in_cache", "with_option
 
 ADVICE = "give the folder of a local copy, or check the network and HF_ENDPOINT; HF_HUB_OFFLINE=1 reads the cache alone"
 _SECONDS = 5.0
-"""The longest wait for the answer."""
+"""Seconds to wait for the answer."""
 _KNOWN = 60.0
-"""Seconds after which an unreachable hub is asked again; a hub that has answered once is not."""
+"""Seconds after which an unreachable hub is tested again; a hub that has answered once is not tested again."""
 
 _lock = threading.RLock()
 _inside = 0
-"""Blocks that read the cache alone, in all threads."""
+"""Number of open blocks that read only the cache, over all threads."""
 _asked: dict[str, tuple[str, float]] = {}
-"""Address -> why it cannot be reached, empty if it can, and the time of the request."""
+"""Address -> the reason why it cannot be reached (empty if it can), and the time of the request."""
 
 
 @contextmanager
 def cache_if_unreachable() -> Iterator[str]:
-    """Read the cache alone inside the block if the hub cannot be reached.
+    """Read only the cache inside the block if the hub cannot be reached.
 
     Yields:
-        Why the hub cannot be reached; empty if it can, or if ``HF_HUB_OFFLINE`` is set.
+        The reason why the hub cannot be reached; empty if it can, or if ``HF_HUB_OFFLINE`` is set.
     """
     global _inside
     from huggingface_hub import constants
@@ -51,7 +51,7 @@ def cache_if_unreachable() -> Iterator[str]:
 
 
 def with_option(said: str, option: str) -> str:
-    """An error about a model, with the option that takes a local copy named once.
+    """Add to an error about a model, once, the option that takes a local copy.
 
     Example:
         >>> with_option(f"x: not in the cache; {ADVICE}", "--llm").partition(", or")[0]

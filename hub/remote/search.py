@@ -31,7 +31,7 @@ class Found:
     commit: str | None
     """The newest commit on the hub, or the one in the cache."""
     tags: tuple[str, ...]
-    """Of its card: system, families, ports."""
+    """The tags in its card: system, families, ports."""
 
 
 def on_hub(
@@ -45,14 +45,14 @@ def on_hub(
     """Search a hub.
 
     Args:
-        ports: port to the families and widths that the backbone has there; empty for every bundle.
+        ports: for each port, the families and widths that the backbone has there; empty for every bundle.
         author: only bundles of this user or organisation.
-        limit: most bundles.
+        limit: maximum number of bundles.
         endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
         token: ``None`` for the token of the user's login, ``False`` for none.
 
     Raises:
-        HubError: it cannot be reached, or ``HF_HUB_OFFLINE`` is set.
+        HubError: the hub cannot be reached, or ``HF_HUB_OFFLINE`` is set.
     """
     client = Client(endpoint, token)
 
@@ -71,7 +71,7 @@ def in_cache(ports: Mapping[str, Offers], cache_dir: str | os.PathLike[str] | No
     """Search the cache; no request is sent, and everything that is not a bundle is ignored.
 
     Args:
-        ports: as above.
+        ports: as in :func:`on_hub`.
         cache_dir: the cache; that of huggingface_hub if not given.
     """
     from huggingface_hub import constants
@@ -99,7 +99,7 @@ def _fits(manifest: Manifest, port: str, offers: Offers) -> bool:
 
 
 def _combinations(ports: Mapping[str, Offers]) -> Iterable[list[str]]:
-    """The tags of every combination of one family and width for each port; a model has one or two."""
+    """The tags of every combination of one family and width for each port; a port has one or two of them."""
     combinations: list[list[str]] = [[]]
     for port, offers in sorted(ports.items()):
         combinations = [[*begun, port_tag(port, *offer)] for begun in combinations for offer in sorted(offers)]

@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["NoAnswerError", "seconds", "time_limit"]
 
 WRITE_FACTOR = 3
-"""A hub takes longer to answer a commit or an upload than a question."""
+"""Factor on the limit of a commit or an upload, which takes a hub longer to answer than a read."""
 
 
 class NoAnswerError(Exception):
@@ -25,7 +25,7 @@ class NoAnswerError(Exception):
 
 _lock = threading.Lock()
 _active = 0
-"""Calls that are inside :func:`time_limit`, in all threads: uploads of one call run in several threads."""
+"""Number of open :func:`time_limit` blocks, over all threads, because the uploads of one call run in several."""
 _thread = threading.local()
 
 

@@ -1,6 +1,6 @@
 """Atomic writes: readers, and the next start after a crash, find the complete old or new folder or file.
 
-The new folder is written beside the old one and flushed to disk; one system call then exchanges the two. A lock on the
+The new folder is written next to the old one and flushed to disk; one system call then exchanges the two. A lock on the
 parent folder serialises writers. The kernel releases it when a process dies, so temporary folders found under the lock
 belong to dead processes and are removed.
 """
@@ -28,7 +28,7 @@ __all__ = ["TEMPORARY", "aside_of", "flush_folder", "replace_folder", "write_fil
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota or a file-size limit."""
 TEMPORARY = ".inlay-tmp-"
-"""How the names of temporary files and folders begin."""
+"""Prefix of the names of temporary files and folders."""
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CHUNK = 1 << 24
 
@@ -40,7 +40,7 @@ def replace_folder(
 
     Args:
         folder: the target; missing parents are created. A symbolic link is followed.
-        files: path with ``/`` to content.
+        files: the content of each file, by its path with ``/``.
         overwrite: replace an existing folder.
         check_old: called with the existing folder before it is replaced; raises if it must not be replaced.
 
@@ -48,7 +48,7 @@ def replace_folder(
         The real path of the folder.
 
     Raises:
-        BundleError: the folder exists, must not be replaced, or cannot be written; nothing has changed then.
+        BundleError: the folder exists, must not be replaced, or cannot be written; it is then unchanged.
     """
     target = real_path(folder)
     shown = os.fspath(folder)
@@ -77,14 +77,14 @@ def replace_folder(
 def write_file(path: Path, data: bytes) -> None:
     """Write one file, which appears complete under its name or not at all, and replaces a file of that name.
 
-    A killed process can leave a temporary file (:data:`TEMPORARY`) beside it.
+    A killed process can leave a temporary file (:data:`TEMPORARY`) in the same folder.
 
     Args:
         path: the target; its folder exists.
         data: its content.
 
     Raises:
-        OSError: no space, no permission; nothing has changed then.
+        OSError: no space, no permission; the file is then unchanged.
     """
     fresh = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
@@ -130,7 +130,7 @@ def _locked(parent: Path) -> Iterator[bool]:
         try:
             fcntl.flock(handle.number, fcntl.LOCK_EX)
             alone = True
-        except OSError:  # some network file systems have no locks; temporary folders may then be in use, and stay
+        except OSError:  # some network file systems have no locks; then temporary folders may be in use and are kept
             alone = False
         yield alone
     finally:

@@ -20,9 +20,9 @@ def known_file_type(data: bytes) -> str | None:
     Example:
         >>> import pickle
         >>> known_file_type(pickle.dumps({"weight": 1.0}))
-        'a Python pickle, which can run code and is never opened'
+        'a Python pickle, which can run code, so it is not opened'
     """
     # A safetensors header of 640 bytes starts like a pickle, but the length field then ends in five zero bytes.
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and data[3:8] != bytes(5):
-        return "a Python pickle, which can run code and is never opened"
+        return "a Python pickle, which can run code, so it is not opened"
     return next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)

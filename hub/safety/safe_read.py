@@ -47,7 +47,7 @@ def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
 
     Args:
         path: the file.
-        limit: most bytes to read.
+        limit: largest size in bytes.
 
     Raises:
         BundleError: missing, not a regular file (a device, a named pipe, ...), or larger than ``limit``.
@@ -90,7 +90,7 @@ class OpenFolder:
         os.close(self._handle)
 
     def replaced(self) -> bool:
-        """Whether another folder has taken this path since it was opened."""
+        """Whether the path refers to another folder than the opened one."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -102,7 +102,7 @@ class OpenFolder:
         """List the files as paths with ``/``; in a snapshot of the Hub cache, only the allowed ones.
 
         Args:
-            allowed: every path that the folder may hold.
+            allowed: every path that the folder may contain.
 
         Raises:
             BundleError: names the files that are not allowed.
@@ -137,7 +137,7 @@ class OpenFolder:
 
         Args:
             name: an allowed path, as returned by :meth:`names`.
-            limit: most bytes to read; a larger file is not read at all.
+            limit: largest size in bytes; a larger file is not read at all.
 
         Raises:
             BundleError: missing, not a regular file, a link that leaves the folder, or larger than ``limit``.
@@ -167,7 +167,7 @@ class OpenFolder:
         if not target.is_relative_to(self.path) and not self._in_cache(target):
             raise BundleError(name, "a symbolic link that leaves the folder; replace it with the file itself")
         if not stat.S_ISREG(os.lstat(target).st_mode):
-            raise BundleError(name, "expected a regular file behind the symbolic link")
+            raise BundleError(name, "expected a symbolic link to a regular file")
         return os.open(target, _REGULAR)
 
     def _in_cache(self, target: Path) -> bool:

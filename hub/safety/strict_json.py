@@ -20,7 +20,7 @@ __all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "MAX_KEYS", "dump_object", "read_objec
 MAX_JSON_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_KEYS = 1 << 15
-"""Most keys of all objects together; a safetensors header of 4,096 tensors has half as many."""
+"""Limit on the keys of all objects together; a safetensors header of 4,096 tensors has half as many."""
 _MAX_DIGITS = 19
 # Matches a whole string (closed or not) or one bracket, so that brackets inside strings do not count as nesting.
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
@@ -31,9 +31,9 @@ def read_object(data: bytes, file: str, *, max_bytes: int = MAX_JSON_BYTES, max_
 
     Args:
         data: the bytes of the file.
-        file: name for the error text.
+        file: its name, for the error.
         max_bytes: a larger file is refused before it is parsed.
-        max_keys: most keys of all objects together.
+        max_keys: limit on the keys of all objects together.
 
     Raises:
         BundleError: too large, too deep, too many keys, not UTF-8, a byte-order mark, not JSON, not an object, a

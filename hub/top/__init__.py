@@ -1,8 +1,8 @@
 """Adapters that connect frozen encoders, language models and generators.
 
 This is the package ``inlay`` itself: setuptools' ``package-dir`` in ``pyproject.toml`` puts the file above
-``inlay.adapters``, ``inlay.hub`` and ``inlay.recipes``. It imports nothing, so that importing one of them costs nothing
-more.
+``inlay.adapters``, ``inlay.hub`` and ``inlay.recipes``. It imports nothing, so that importing one of them takes no
+extra time.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def train(
     """Train CLAP's text encoder, then the U-Net; returns the averaged ones.
 
     Args:
-        tokenizer: Of the prompts.
+        tokenizer: The tokenizer of the prompts.
         parts: `text`, `unet`, `vae` and `vocoder`.
         tones: The specifications of the sounds.
         latents: The latents of their spectrograms.

@@ -101,7 +101,7 @@ def mels_of(extractor: ClapFeatureExtractor, sounds: list[Sound]) -> Tensor:
 def roll_bands(mels: Tensor) -> Tensor:
     """Spectrograms (n, 1, frames, bands) with rolled bands, each by a random step.
 
-    They keep only their rhythm. So it is learnt for every pitch and timbre, those of held-out combinations too.
+    Only the rhythm is preserved. So it is learnt for every pitch and timbre, including those of held-out combinations.
     """
     steps = torch.randint(2, BANDS - 2, (len(mels),))
     return torch.stack([mel.roll(int(step), dims=-1) for mel, step in zip(mels, steps, strict=True)])
@@ -111,8 +111,8 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
     """Train the audio tower in place: Muon and AdamW, warm-up, constant rate, linear decay to zero.
 
     Args:
-        model: Its text tower stays frozen.
-        tokenizer: Of the text tower.
+        model: The CLAP model, whose text tower stays frozen.
+        tokenizer: The tokenizer of the text tower.
         text: The text tower with its projection.
         folder: Where the model is saved for each report.
         rng: A source of randomness, besides torch's.

@@ -98,13 +98,13 @@ def match_loss(
 def train_clap(
     embed: Callable[[list[str]], Tensor], text: Any, tones: list[Tone], latents: Tensor, rng: Random, *, steps: int
 ) -> None:
-    """Train a text encoder in place, with a small audio tower that is thrown away.
+    """Train a text encoder in place, with a small audio tower that is discarded.
 
     Args:
         embed: The encoder as texts -> unit vectors (texts, width).
         text: The encoder; frozen afterwards.
         tones: The specifications of n sounds.
-        latents: Of their spectrograms, (n, ...).
+        latents: The latents of their spectrograms, (n, ...).
         rng: A source of randomness, besides torch's.
         steps: All steps.
     """

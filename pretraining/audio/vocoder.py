@@ -54,8 +54,8 @@ def distance(made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The distance between two sounds, by the magnitudes of their spectra.
 
     Args:
-        made: Samples (n, length), the length a multiple of 512.
-        wanted: The same.
+        made: Generated samples (n, length), the length a multiple of 512.
+        wanted: The reference samples, in the same shape.
 
     Returns:
         The mean distance between the logarithms, and the relative error of the magnitudes; means over the resolutions.

@@ -81,11 +81,11 @@ def train(
         text: The text encoder.
         denoiser: The U-Net.
         latents: (n, ...), scaled.
-        prompt: Index of a latent, rng -> a prompt for it.
+        prompt: Function from the index of a latent, and a random generator, to a prompt for it.
         denoise: Runs text encoder and denoiser.
         plan: Steps, batch size and learning rates.
         rng: A source of randomness, besides torch's.
-        report: Called with the averaged text encoder and denoiser every now and then.
+        report: Called with the averaged text encoder and denoiser at regular intervals.
 
     Returns:
         Both with averaged weights, in evaluation mode.

@@ -1,9 +1,9 @@
-"""How often the generators follow the prompts of their own text encoders: the upper bound, and the chance level.
+"""The share of prompts that the generators follow with their own text encoders: upper bound and chance level.
 
 `python -m pretraining.diffusion.generator_probe` gives each shipped generator the captions of held-out drawings,
-sounds and clips, and prints how often a deterministic judge (`inlay.recipes.miniature.judges`) finds in the result what
-the caption asks for; then how often it does by accident, when each result is judged by a random other caption. The
-pipelines of diffusers run the models.
+sounds and clips, and prints the share of results that a deterministic judge (`inlay.recipes.miniature.judges`) accepts
+for their captions, and the share by chance, for which each result is judged by a random other caption. The pipelines of
+diffusers run the models.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def make(
         name: The generator.
         pipeline: See `load_pipeline`.
         prompts: The prompts.
-        seed: Of the noise.
+        seed: The seed of the noise.
         guidance: Classifier-free guidance scale; 1 for none.
         steps: Steps of sampling.
     """
@@ -109,9 +109,9 @@ def probe(
 
     Args:
         name: The generator.
-        folder: Its pipeline; the shipped one if not given.
+        folder: The generator's pipeline; the shipped one if not given.
         number: Number of held-out prompts.
-        seed: Of prompts and noise.
+        seed: The seed of prompts and noise.
         guidance: Classifier-free guidance scale.
 
     Returns:
@@ -128,7 +128,7 @@ def main() -> None:
     """Probe all shipped generators, some of them, or a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generator", choices=list(_VALUES), nargs="+", default=list(_VALUES))
-    parser.add_argument("--folder", type=Path, help="of one generator, instead of the shipped one")
+    parser.add_argument("--folder", type=Path, help="folder of one generator, instead of the shipped one")
     parser.add_argument("--number", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)

@@ -1,4 +1,4 @@
-"""Shared by the generators: CLIP's text encoder, guided sampling, conversion of pictures, saving of pipelines."""
+"""Common code of the generators: CLIP's text encoder, guided sampling, conversion of pictures, saving of pipelines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def denoise(
     """The velocity that the U-Net predicts.
 
     Args:
-        tokenizer: Of the prompts.
+        tokenizer: The tokenizer of the prompts.
         text: The text encoder.
         unet: A `UNet2DConditionModel` or `UNet3DConditionModel`.
         noisy: Latents (n, 4, 8, 8), of clips (n, 4, frames, 8, 8).
@@ -107,7 +107,7 @@ def pictures_of(pixels: Tensor) -> list[Image.Image]:
 def save_pipeline(pipeline: Any, folder: Path) -> None:
     """Write a diffusers folder with weights in float16 that loads in float32.
 
-    diffusers loads its own models in float32 by default; for those of transformers, the config says float32.
+    diffusers loads its own models in float32 by default; for those of transformers, the config has float32.
     """
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):

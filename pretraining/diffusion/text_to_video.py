@@ -95,7 +95,7 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
     head predicts the direction from the mean row of a prompt; the rows of prompts for drawings are kept.
 
     Args:
-        tokenizer: Of the text encoder.
+        tokenizer: The tokenizer of the text encoder.
         text: A text encoder trained on drawings; changed in place.
         rng: Chooses prompts.
         steps: All steps.

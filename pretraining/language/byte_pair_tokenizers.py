@@ -1,7 +1,7 @@
 """Byte-level BPE tokenizers, like GPT-2's, trained on the texts of the world.
 
 They encode any text; each word of the world is one token. Special tokens are those of the families: LLaMA's `<unk>`,
-`<s>`, `</s>`, `<pad>` with `<s>` in front; CLIP's at the end of the vocabulary, added on both sides; OPT's; T5's.
+`<s>`, `</s>`, `<pad>` with `<s>` at the start; CLIP's at the end of the vocabulary, added on both sides; OPT's; T5's.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedT
 
     Args:
         family: `"llama"`: `<s>` in front, Vicuna's chat template. `"clip"`: start and end tokens, lower case. `"opt"`:
-            `</s>` in front, which is its BOS. `"t5"`: `</s>` at the end, a space in front of every text, sentinels.
+            `</s>` at the start, which is its BOS. `"t5"`: `</s>` at the end, a space before every text, sentinels.
 
     Returns:
         A fast tokenizer, to be saved with `save_pretrained`.

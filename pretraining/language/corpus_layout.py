@@ -1,7 +1,7 @@
 """Layouts of the texts of the corpus: a description, questions and replies, in the formats of the systems.
 
 Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/), the layout of its first version, which NExT-GPT uses,
-and those of MiniGPT-4, InstructBLIP and BLIP-2, each with the description in the place of the picture. A text is a
+and those of MiniGPT-4, InstructBLIP and BLIP-2, each with the description instead of the picture. A text is a
 tuple of pieces; each piece is tokenised separately.
 """
 

@@ -4,7 +4,7 @@
 (see `llama`). Each source has one question, as in Flan (see `encoder_decoder`). The architecture is Flan-T5's: gated
 GELU, untied head (https://arxiv.org/abs/2002.05202).
 
-T5 knows the order of tokens only from its relative position biases. With the usual initialisation near zero, AdamW
+T5 gets the order of tokens only from its relative position biases. With the usual initialisation near zero, AdamW
 takes thousands of steps to make them large enough for a head that attends to the neighbouring token, and without such
 a head no look-up is learnt. So the heads start with slopes, as in ALiBi (https://arxiv.org/abs/2108.12409), and with
 the left and the right neighbour.

@@ -92,7 +92,7 @@ def perturb(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     colour, and rhythm independently of pitch, and no held-out combination is shown.
 
     Args:
-        media: Of one kind, normalised: pictures (n, 3, ...), clips (n, clips, 3, ...), spectrograms
+        media: Media of one kind, normalised: pictures (n, 3, ...), clips (n, clips, 3, ...), spectrograms
             (n, clips, 1, bands, frames).
 
     Returns:
@@ -119,7 +119,7 @@ def word_losses(
 
     Args:
         model: Its text branch embeds the words.
-        tokenizer: Of the text branch.
+        tokenizer: The tokenizer of the text branch.
         drawn: The specifications of n media of one kind.
         media: Their unit vectors (n, width).
         said: The attributes; all if not given.

@@ -48,8 +48,8 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     """Accuracy of linear probes on held-out combinations.
 
     Args:
-        model: In float32.
-        seed: Of the media.
+        model: The model, in float32.
+        seed: The seed of the media.
         number: Number of training media of each kind; half as many are held out.
 
     Returns:
@@ -60,7 +60,7 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
 
 
 def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
-    """The same for encoders that return one vector for a medium, by modality."""
+    """:func:`probe_media` for encoders that return one vector for a medium, by modality."""
     held: dict[str, Encoder] = {str(name): encoder for name, encoder in encoders.items()}
     rng = Random(seed)
     figures = {}

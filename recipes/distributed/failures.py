@@ -1,4 +1,4 @@
-"""Finds the process that failed first: it reports the error, and the others end without a message.
+"""Determines the process that failed first: it reports the error, and the others end without a message.
 
 When one process ends, the others lose their connection to it, and gloo and NCCL report that at length. So each process
 that fails writes into the shared store. The first entry is the cause; all others are consequences. This module does not
@@ -64,7 +64,7 @@ def raise_first_failure(store: Any, number: int, error: BaseException) -> NoRetu
     kept = "" if lost else f"{number} {status} {error or type(error).__name__}"
     try:
         first = store.compare_set(_FAILED, "", kept).decode() if kept else _earlier(store)
-    except Exception:  # The store is gone with the process that hosted it.
+    except Exception:  # The process that hosted the store has ended.
         first = kept
     if first and not first.startswith(f"{number} "):
         other, code, text = first.split(" ", 2)

@@ -1,4 +1,4 @@
-"""``--devices 2``: starts this program again, once for every device, with torchrun's agent.
+"""``--devices 2``: starts this program once for every device, with torchrun's agent.
 
 Each process runs the user's script or command from its first line, so everything that the script registers (projectors,
 encoders, objectives, systems) or builds (a backbone) exists in every process. The first program does not train: it

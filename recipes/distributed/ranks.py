@@ -48,7 +48,7 @@ __all__ = [
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""The longest wait for another process; long, because the first one evaluates alone after each stage."""
+"""Time limit on waiting for another process; long, because only the first one evaluates after each stage."""
 
 
 def started_with() -> int:
@@ -137,7 +137,7 @@ def first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def first_ahead() -> Iterator[None]:
-    """The first process runs the block alone; then the others run it and use the files that it wrote."""
+    """A context that the first process runs first; then the others run it and use the files that it wrote."""
     if not is_first():
         stop_together(None)
     failed: InlayError | None = None

@@ -50,7 +50,7 @@ def cut_layers(model: Any) -> list[nn.Module]:
     """The layers of a decoder-only language model, which are sharded.
 
     Raises:
-        SettingsError: the model has none, as an encoder-decoder.
+        SettingsError: the model has none, such as an encoder-decoder.
     """
     layers = decoder_layers(model)
     if not layers:
@@ -65,7 +65,7 @@ def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
 
     Args:
         model: a decoder-only language model, whole in every process.
-        adapter: parameters that stay whole although they are inside the layers (LoRA).
+        adapter: parameters inside the layers that are not sharded (LoRA).
         device: ``cuda`` or ``cpu``, the device of the shards.
     """
     mesh = init_device_mesh(device, (world(),))

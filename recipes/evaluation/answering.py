@@ -1,7 +1,7 @@
 """Held-out questions: the adapter's answers, and the answers of two references.
 
-*Blind* is the same model without the media: its score is reached by guessing from the question. The *oracle* is the
-LLM without an adapter, which reads a text description of the media: the score of a lossless adapter.
+*Blind* is the same model without the media, whose score can be reached by guessing from the question. The *oracle* is
+the LLM without an adapter, which reads a text description of the media: the score of a lossless adapter.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def asked_of(samples: Iterable[Sample]) -> list[Asked]:
 
 
 def blind(asked: Iterable[Asked]) -> list[Asked]:
-    """The same questions without their media."""
+    """The questions without their media."""
     return [(question, _without_media(prompt), name) for question, prompt, name in asked]
 
 
@@ -99,15 +99,15 @@ def answer_oracle(
     shared: bool = False,
     show: Callable[[str], None] = print,
 ) -> list[Answered]:
-    """The answers of the LLM without an adapter, with each sample's description in place of its first medium.
+    """The answers of the LLM without an adapter, with each sample's description instead of its first medium.
 
     Args:
-        backbone: without an adapter.
+        backbone: a backbone without an adapter.
         layout: the adapter's layout.
         samples: samples without a description or a medium are left out.
         max_new_tokens: maximum tokens of an answer.
-        batch_size: as for :func:`ask`.
-        shared: as for :func:`ask`.
+        batch_size: as in :func:`ask`.
+        shared: as in :func:`ask`.
         show: prints a line if memory runs out.
     """
     llm = backbone.llm

@@ -21,7 +21,7 @@ __all__ = ["LARGEST", "bytes_per_question", "in_batches", "planned_size"]
 
 T = TypeVar("T")
 LARGEST = 64
-"""Largest planned batch; larger ones gain little."""
+"""Largest planned batch; larger ones are hardly faster."""
 USED = 0.7
 """Planned share of the free memory; encoders, and copies of the growing KV cache, need the rest."""
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerSettings", "candidates_of"]
 
 HOLE = "{}"
-"""The place of the question in a prompt, as in :data:`inlay.adapters.conversation.segments.HOLE`."""
+"""Placeholder of the question in a prompt, as in :data:`inlay.adapters.conversation.segments.HOLE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class AnswerSettings:
         if self.prompt is not None and self.prompt.count(HOLE) > 1:
             raise SettingsError(f"prompt: expected one {HOLE} for the question, or none, got {self.prompt!r}")
         if self.rank is not None and (self.options or self.decoding != "greedy"):
-            raise SettingsError("rank: ranked answers are not generated; leave out decoding, beams, penalties, tokens")
+            raise SettingsError("rank: ranked answers are not generated; remove decoding, beams, penalties, tokens")
 
     @property
     def options(self) -> dict[str, Any]:

@@ -143,8 +143,8 @@ def reference_media(
         captions: modality -> captions.
         media: modality -> generation options.
         seed: seed of the noise.
-        batch_size: as for :func:`answer_with_media`.
-        shared: as for :func:`answer_with_media`.
+        batch_size: as in :func:`answer_with_media`.
+        shared: as in :func:`answer_with_media`.
         show: prints a line if memory runs out.
     """
 

@@ -106,7 +106,7 @@ def register_metric(
         tokens: maximum tokens of an answer, unless the references are longer.
         fits: ``(questions, candidates)`` -> whether ``auto`` chooses this metric; later registered metrics are tried
             first, built-in ones last. By default ``auto`` never chooses it.
-        problem: ``(question, candidates)`` -> why a question cannot be scored; empty if it can.
+        problem: ``(question, candidates)`` -> the reason why a question cannot be scored; empty if it can.
 
     Raises:
         RegistrationError: a function that takes other arguments.

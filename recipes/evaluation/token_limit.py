@@ -13,7 +13,7 @@ __all__ = ["FREE_TEXT", "longest_answer", "token_limit"]
 FREE_TEXT = 128
 """Minimum limit for free text, which no metric scores."""
 MARGIN = 8
-"""Tokens beyond the longest reference, for the end of the turn and other wordings."""
+"""Margin of tokens above the longest reference, for the end of the turn and other wordings."""
 MOST = 1024
 _BATCH = 4096
 

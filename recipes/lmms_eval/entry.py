@@ -1,6 +1,6 @@
 """The entry point ``lmms_eval.models``: lmms-eval calls it for the names and classes of models of other packages.
 
-This file runs whenever lmms-eval starts, so it imports nothing of ours; the classes are imported when they are used.
+This file runs whenever lmms-eval starts, so it imports no other module of inlay; the classes are imported on first use.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
         batch_size: conversations in one batch.
         max_batch_size: not used; lmms-eval passes it.
         device: such as ``cuda``; a GPU if there is one and none is named.
-        models: fields of ``BackboneSettings``, such as ``llm=models/vicuna``, for models in another place than the
-            bundle names.
+        models: fields of ``BackboneSettings``, such as ``llm=models/vicuna``, for models in another folder than the
+        bundle names.
 
     Raises:
         SettingsError: several processes, or an unknown argument.
@@ -88,9 +88,10 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
         return [said[place] for place in range(len(requests))]
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """For each request the mean loss per token of the continuation, and whether it is the most likely answer.
+        """The mean loss per token of each request's continuation, and whether it is the most likely answer.
 
-        lmms-eval's own models give the loss here, and its metrics take the smallest one. The end of the answer counts.
+        lmms-eval's own models return the loss, and its metrics take the smallest one. The end of the answer is
+        included.
         """
         found = []
         for request in requests:
@@ -129,7 +130,7 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
 
 
 class InlayChat(InlaySimple):
-    """The same for tasks that give chat messages; lmms-eval takes this class by default."""
+    """:class:`InlaySimple` for tasks with chat messages; lmms-eval uses this class by default."""
 
     is_simple = False
 
@@ -146,7 +147,7 @@ def _media(held: Any) -> list[Any]:
 def _by_options(
     asked: Iterable[tuple[int, tuple[Message, ...], Mapping[str, Any]]],
 ) -> Iterator[tuple[Mapping[str, Any], list[tuple[int, tuple[Message, ...], Mapping[str, Any]]]]]:
-    """Requests with equal generation options together."""
+    """Group requests by equal generation options."""
     ordered = sorted(asked, key=lambda item: repr(sorted(item[2].items())))
     for _, group in groupby(ordered, key=lambda item: repr(sorted(item[2].items()))):
         own = list(group)

@@ -24,14 +24,14 @@ _ENDINGS: dict[Modality, frozenset[str]] = {
     "image": frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tiff", ".webp"}),
     "audio": frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}),
 }
-"""As in lmms-eval, where every other file is a clip."""
+"""File suffixes of pictures and sounds, as in lmms-eval, where every other file is a clip."""
 _PASSED = ("max_new_tokens", "top_p", "top_k", "num_beams", "repetition_penalty", "min_new_tokens")
 _DEFAULT_TOKENS = 1024
-"""Of lmms-eval's own models, for tasks without a limit."""
+"""Limit on new tokens for tasks without one, as in lmms-eval's own models."""
 
 
 class RequestError(InlayError):
-    """A request of lmms-eval that inlay cannot answer."""
+    """A request of lmms-eval has a form that inlay does not support."""
 
 
 def question(text: str, media: Iterable[Any]) -> tuple[Message, ...]:
@@ -54,8 +54,8 @@ def medium(held: Any, modality: Modality | None = None) -> MediaPart:
     """A medium of a task.
 
     Args:
-        held: see the head of this file.
-        modality: if the task says it.
+        held: the medium in one of the forms at the top of this file.
+        modality: the modality, if the task gives it.
 
     Raises:
         RequestError: another kind of object, or a part of a clip.
@@ -74,8 +74,8 @@ def medium(held: Any, modality: Modality | None = None) -> MediaPart:
         named: Modality = next((name for name, endings in _ENDINGS.items() if ending in endings), "video")
         return MediaPart(modality or named, Path(held))
     raise RequestError(
-        f"expected a picture, a path or an audio row, got {type(held).__name__}; inlay's server takes such tasks as "
-        "lmms-eval's model `openai` sends them"
+        f"expected a picture, a path or an audio row, got {type(held).__name__}; use `inlay serve` with lmms-eval's "
+        "model `openai`"
     )
 
 

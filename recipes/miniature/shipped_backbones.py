@@ -19,7 +19,7 @@ BackboneName: TypeAlias = Literal[
 ]
 FOLDER = Path(__file__).resolve().parent / "backbones"
 SHARED = {"video": {"vae": "sd/vae"}}
-"""Backbone -> its subfolders that are the same as a folder of another backbone, and stored only there."""
+"""Backbone -> its subfolders that equal those of another backbone and are stored only there."""
 
 
 class MiniatureError(InlayError):

@@ -17,11 +17,11 @@ __all__ = ["CaptionTokens"]
 
 
 class CaptionTokens:
-    """Turns texts into padded ids.
+    """Encodes texts as padded ids.
 
     Args:
         prompter: the tokenizer.
-        limit: maximum tokens of a caption, special tokens included; longer ones lose their end.
+        limit: maximum tokens of a caption, special tokens included; longer ones are cut at the end.
     """
 
     def __init__(self, prompter: PromptTokenizer, limit: int) -> None:
@@ -48,7 +48,7 @@ class CaptionTokens:
         return int(self.tokenizer.unk_token_id if found is None else found)
 
     def written(self, ids: Tensor) -> Tensor:
-        """The ids with ``[DEC]`` in place of the first token, for generation."""
+        """The ids with ``[DEC]`` instead of the first token, for generation."""
         started = ids.clone()
         started[:, 0] = self.start
         return started

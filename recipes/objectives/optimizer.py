@@ -43,14 +43,14 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     if idle := set(stage.lr) - {rate_key(name, stage.lr) for name in names}:
         raise RecipeError(
             f"lr: {', '.join(sorted(idle))} has no effect, because each of its parts has its own learning rate; "
-            "leave one of them out"
+            "remove one of them"
         )
     rule = stage.layout.tiling_for("image")
     unused = () if rule is not None and rule.newline else (NEWLINE,)
     if NEWLINE in stage.lr and unused:
         raise RecipeError(
             f"lr: {NEWLINE} has no effect, because the tiling of this stage ({stage.tiling or 'none'}) has no newline; "
-            "leave it out, or set tiling to anyres"
+            "remove it, or set tiling to anyres"
         )
     for part in held:
         part.module.requires_grad_(rate_of(part.name, stage.lr) is not None and part.name not in unused)
@@ -108,7 +108,7 @@ def _groups_of(part: Part, rate: float, weight_decay: float) -> Iterator[dict[st
 def learning_rate(
     steps: int, rise: int, schedule: Schedule = "cosine", *, start: float = 0.0, floor: float = 0.0
 ) -> Callable[[int], float]:
-    """Factor on the learning rate by step: linear to 1 over the warm-up, then down to the floor, or constant.
+    """Factor on the learning rate as a function of the step: linear to 1 over the warm-up, then decay or constant.
 
     Args:
         steps: optimizer steps of the whole stage.

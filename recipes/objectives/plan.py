@@ -50,7 +50,7 @@ class Task:
     workers: int = 0
     """Processes that load media; 0 loads them in the training process."""
     carried: dict[str, Any] = field(default_factory=dict)
-    """Results of earlier stages that later ones need: ``teacher``."""
+    """Results of earlier stages for later ones: ``teacher``."""
     memory: int = 2 << 30
     """Memory limit in bytes, each for caption embeddings and for states of signal tokens."""
     store: CacheStore | None = None
@@ -111,7 +111,7 @@ def conversation_plan(task: Task, module: Callable[[int], LightningModule]) -> P
 
     Args:
         task: stage, model and data.
-        module: optimizer steps of the stage -> the training module.
+        module: function from the number of optimizer steps to the training module.
     """
     data = conversation_data(task)
     return Plan(
@@ -143,7 +143,7 @@ def caption_report(task: Task) -> dict[str, float]:
     samples = [phrased(sample, task.stage) for sample in shown]
     layout = task.stage.layout
     if task.stage.samples.split == "random":
-        layout = replace(layout, prompt="")  # The prompt would contain the beginning of the caption.
+        layout = replace(layout, prompt="")  # the prompt would contain the beginning of the caption
     answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST_CAPTION)
     said, truths = [item.said for item in answered], [item.question.answers for item in answered]
     figures = caption_figures(said, truths)

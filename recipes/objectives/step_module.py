@@ -105,7 +105,7 @@ class StepModule(LightningModule):
         super().train()
 
     def on_train_start(self) -> None:
-        """Put frozen modules into eval mode; in an earlier hook Lightning would warn about it."""
+        """Put frozen modules into eval mode; Lightning would warn about it in an earlier hook."""
         self.train()
 
     def note_idle(self, names: tuple[str, ...]) -> None:
@@ -137,7 +137,7 @@ class StepModule(LightningModule):
         if share is None:
             if self._trainer is not None and self.stage.accumulate > 1:
                 raise RecipeError(
-                    "accumulate: the batches do not say how many labels their optimizer step has; give the Trainer a "
+                    "accumulate: the batches have no count of the labels of their optimizer step; give the Trainer a "
                     "StepData as datamodule, or set accumulate to 1 and lower batch_size"
                 )
             own = counts_of(batch)

@@ -1,6 +1,6 @@
 """Sample answers to questions, rank them by a reward, and write the best and the worst as preference pairs.
 
-CHAIR-DPO (Compagnoni et al., 2025, https://arxiv.org/abs/2508.20181) makes its pairs in this way, without a judge
+CHAIR-DPO (Compagnoni et al., 2025, https://arxiv.org/abs/2508.20181) creates its pairs in this way, without a judge
 model; here the reward may be any verifiable score.
 """
 
@@ -40,9 +40,9 @@ from inlay.recipes.training.load_model import load_model
 __all__ = ["pairs"]
 
 LARGEST = 16
-"""Most questions in a batch, each with all its answers."""
+"""Limit on the questions in a batch, each with all its answers."""
 MARGIN = 8
-"""Tokens beyond the longest reference answer."""
+"""Margin of tokens above the longest reference answer."""
 CACHE = 2 << 30
 """Memory for cached frozen features, in bytes."""
 
@@ -65,9 +65,9 @@ def pairs(
     show: Callable[[str], None] = print,
     **options: Any,
 ) -> PairSummary:
-    """Write preference pairs in TRL's format, one JSON object a line.
+    """Write preference pairs in TRL's format, one JSON object per line.
 
-    A stopped call continues where it was, with the same settings; its result equals that of an uninterrupted one.
+    A stopped call can be repeated with the same settings and continues; the result equals that of an uninterrupted one.
 
     Args:
         model: an attached model, or the folder of a run or bundle.
@@ -91,7 +91,7 @@ def pairs(
         Numbers of pairs and ties, and mean rewards.
 
     Raises:
-        SettingsError: settings, an existing output file, or an unfinished one of other settings.
+        SettingsError: invalid settings, an existing output file, or an unfinished one with other settings.
         DataError: invalid data, or no question that the reward can score.
         RewardError: the reward fails; the text names the row.
 
@@ -158,7 +158,7 @@ class _Task:
         return max(self.scorer.tokens, longest + MARGIN)
 
     def digest(self) -> str:
-        """Of questions, answers and names of media."""
+        """Digest of questions, answers and names of media."""
         found = hashlib.sha256()
         for question, sample in self.asked:
             turns = [(message.role, message.text) for message in question.prompt]
@@ -167,7 +167,7 @@ class _Task:
         return found.hexdigest()
 
     def order(self) -> list[int]:
-        """Similar lengths together, the longest first, because they need most memory."""
+        """The order of the questions: similar lengths together, the longest first, because they need most memory."""
         lengths = [sum(len(message.text) for message in question.prompt) for question, _ in self.asked]
         return sorted(range(len(self.asked)), key=lambda number: -lengths[number])
 
@@ -210,7 +210,7 @@ class _Task:
             progress.add([(number, self._item(number, group)) for number, group in zip(numbers, groups, strict=True)])
             return [None] * len(numbers)
 
-        # Numbers of `in_batches` are places in the list `left`.
+        # Numbers of `in_batches` are indices into the list `left`.
         in_batches(
             range(len(left)),
             progress.free["batch_size"],

@@ -1,7 +1,7 @@
 """Finished batches of an unfinished file, one JSON line each, so that a stopped command continues where it was.
 
-The first line holds the settings; a line that a kill cut off is removed. The finished file is written at once, and this
-one is then deleted.
+The first line has the settings; an incomplete last line is removed. The final file is written at once, and this one is
+then deleted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Progress:
     """A context with the finished items of ``FILE.part``.
 
     Args:
-        output: the file to be written in the end.
+        output: the final file.
         settings: JSON values on which the items depend.
-        free: settings of the first start that a later one takes over, such as the batch size.
+        free: settings that a later start takes over from the first one, such as the batch size.
         overwrite: discard finished items of other settings.
 
     Raises:
-        SettingsError: another process writes the file, or finished items of other settings.
+        SettingsError: another process writes the file, or there are finished items with other settings.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def data_of_run(run: Path) -> DataSettings:
     """The training data of a run.
 
     Raises:
-        SettingsError: none is recorded, or a file does not exist any more.
+        SettingsError: no data are recorded, or a file no longer exists.
     """
     found = own_data(RunFolder(run).data) or recorded_data(run, "train")
     if found is None or found.train is None:
@@ -74,5 +74,5 @@ def scorable(samples: Sequence[Sample], scorer: Scorer, limit: int | None) -> tu
             else:
                 found.append((question, sample))
     if not found:
-        raise DataError(f"no question can be scored: {first or 'there is none'}; choose another --reward")
+        raise DataError(f"no question can be scored: {first or 'there are no questions'}; choose another --reward")
     return found, unscored

@@ -1,4 +1,4 @@
-"""From the scored answers to one question to a pair of the best and the worst, as a row in TRL's format."""
+"""A pair of the best and the worst scored answer to a question, as a row in TRL's format."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Ranked:
 
     outcome: Outcome
     best: int
-    """Place of the first answer with the highest score."""
+    """Index of the first answer with the highest score."""
     worst: int
-    """Place of the first answer with the lowest score."""
+    """Index of the first answer with the lowest score."""
 
 
 def ranked(texts: Sequence[str], scores: Sequence[float]) -> Ranked:
@@ -61,7 +61,7 @@ def pair_row(
         facts: further fields.
 
     Raises:
-        DataError: a medium that is not a file below the folder.
+        DataError: a medium is not a file below the folder.
     """
     root = media.absolute()
     files: dict[str, list[str]] = {}

@@ -14,7 +14,7 @@ __all__ = ["PairSettings", "check_output"]
 
 @dataclass(frozen=True, kw_only=True)
 class PairSettings(RewardSettings):
-    """How answers are sampled and ranked."""
+    """Settings of sampling and ranking of answers."""
 
     samples: int = 8
     """Answers sampled for each question."""
@@ -23,11 +23,11 @@ class PairSettings(RewardSettings):
     top_p: float | None = None
     """Sample from the smallest set of tokens with this share of the probability."""
     top_k: int | None = None
-    """Sample from this many tokens."""
+    """Sample from this many of the most likely tokens."""
     max_new_tokens: int | None = None
     """Maximum tokens of an answer; 8 more than the longest reference answer, and at least 16, if not given."""
     seed: int = 0
-    """Seed of the answers; the same seed gives the same answers, whatever the batch size."""
+    """Seed of the answers; the same seed gives the same answers for any batch size."""
     limit: int | None = None
     """Use the first questions only."""
 
@@ -48,7 +48,7 @@ def check_output(output: Path, overwrite: bool) -> Path:
     """Check that the output file may be written.
 
     Raises:
-        SettingsError: no folder, or an existing file without ``overwrite``.
+        SettingsError: the folder does not exist, or the file exists and ``overwrite`` is not set.
     """
     if not output.parent.is_dir():
         raise SettingsError(f"output: {output.parent}: no such folder")

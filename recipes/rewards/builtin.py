@@ -40,11 +40,11 @@ def built_in(vocabulary: ObjectVocabulary | None, min_words: int, max_words: int
 def objects_score(answer: str, vocabulary: ObjectVocabulary, *annotations: str) -> float:
     """Recall of the objects in the picture, minus the share of mentions that are not in it; from -1 to 1.
 
-    CHAIR (Rohrbach et al., 2018, https://arxiv.org/abs/1809.02156) alone rewards silence; with recall an answer without
-    objects has 0, and an answer with one object of two and one that is not there has 0 too.
+    CHAIR (Rohrbach et al., 2018, https://arxiv.org/abs/1809.02156) alone is best for an empty answer. With recall an
+    answer without objects has 0, and so has an answer with one of two objects and one hallucinated object.
 
     Args:
-        answer: the model's.
+        answer: the model's answer.
         vocabulary: the object classes.
         annotations: texts about the picture, which name all its objects.
 
@@ -59,7 +59,7 @@ def objects_score(answer: str, vocabulary: ObjectVocabulary, *annotations: str) 
 
 
 def length_score(words: int, least: int, most: int) -> float:
-    """0 within the limits, down to -1 the further an answer is outside of them.
+    """0 within the limits, and down to -1 with the distance from them.
 
     Example:
         >>> [length_score(words, 2, 10) for words in (1, 5, 15, 100)]

@@ -34,7 +34,7 @@ Problem: TypeAlias = "Callable[[Question, Sample], str]"
 
 
 class RewardError(InlayError):
-    """An unknown reward, a question that it cannot score, or a function that fails."""
+    """A reward is unknown, cannot score a question, or raises an exception."""
 
 
 def _no_problem(question: Question, sample: Sample) -> str:
@@ -61,7 +61,7 @@ def register_reward(name: str, score: RewardFunction, *, problem: Problem = _no_
     Args:
         name: letters, digits, ``_``, ``-`` and ``.``.
         score: ``(question, answer, sample)`` -> a finite number; more is better.
-        problem: ``(question, sample)`` -> why a question cannot be scored; empty if it can.
+        problem: ``(question, sample)`` -> the reason why a question cannot be scored; empty if it can.
         tokens: maximum tokens of an answer, unless the references are longer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The weighted sum of rewards of an answer, with checks: a function that fails, or gives no finite number, stops."""
+"""The weighted sum of rewards of an answer; a function that fails or returns no finite number is an error."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scorer:
         """The reward of one answer.
 
         Raises:
-            RewardError: a function fails or gives no finite number; the text names the row.
+            RewardError: a function fails or returns no finite number; the text names the row.
         """
         parts = {
             name: _checked(name, reward.score, question, answer, sample) for name, (_, reward) in self.rewards.items()
@@ -65,16 +65,16 @@ def scorer_of(
     vocabulary: ObjectVocabulary | None = None,
     function: RewardFunction | None = None,
 ) -> Scorer:
-    """The rewards of some settings, or one function.
+    """The scorer for reward settings, or for one function.
 
     Args:
         settings: names, weights, limits.
         vocabulary: the object classes, if the settings name no file.
-        function: instead of the settings: ``(question, answer, sample)`` -> number.
+        function: replaces the settings: ``(question, answer, sample)`` -> number.
 
     Raises:
-        RewardError: a function that cannot be imported, or ``objects`` without classes.
-        MetricError: a file of object classes that cannot be read.
+        RewardError: a function cannot be imported, or there are no classes for ``objects``.
+        MetricError: the file of object classes cannot be read.
     """
     if function is not None:
         return Scorer({getattr(function, "__name__", "function"): (1.0, Reward(score=function, tokens=64))})
@@ -82,7 +82,7 @@ def scorer_of(
     held = ObjectVocabulary.coco(chosen.objects) if chosen.objects is not None else vocabulary
     if held is None and any(term.name == "objects" for term in chosen.terms):
         raise RewardError(
-            "reward objects: expected the object classes; give --objects FILE, one class a line: class, synonym"
+            "reward objects: expected the object classes; give --objects FILE, one class per line: class, synonym"
         )
     known = REWARDS | built_in(held, chosen.min_words, chosen.max_words)
     return Scorer(

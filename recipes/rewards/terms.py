@@ -32,14 +32,14 @@ class RewardSettings:
     reward: str = "vqa"
     """exact (equals a right answer), vqa (accuracy with several human answers), choice (the right option), pope (yes or
     no), objects (named objects that are in the picture), length (limits of words), a registered reward, or
-    module:function of your own; several with weights: vqa,0.2*length."""
+    your own module:function; several with weights: vqa,0.2*length."""
     objects: Path | None = None
-    """objects: file of the object classes, one a line: class, synonym, synonym. Not needed for the miniature's own
+    """objects: file of the object classes, one per line: class, synonym, synonym. Not needed for the miniature's own
     data."""
     min_words: int = 1
-    """length: fewer words are penalised."""
+    """length: answers with fewer words are penalised."""
     max_words: int = 40
-    """length: more words are penalised."""
+    """length: answers with more words are penalised."""
 
     def __post_init__(self) -> None:
         parse_terms(self.reward)
@@ -57,7 +57,7 @@ class RewardSettings:
 
 
 def parse_terms(text: str) -> tuple[Term, ...]:
-    """Rewards and weights.
+    """Parse rewards and weights.
 
     Raises:
         RewardError: an unknown name, a name given twice, or a weight that is not a number other than 0.

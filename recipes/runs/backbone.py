@@ -1,4 +1,4 @@
-"""The frozen models that a command loads for a run: named by the user, or by the run's settings.
+"""The sources of the frozen models for a run: given by the user, or by the run's settings.
 
 A bundle names each model by its Hub id, or by the name of its folder without the path, since a path is useless on
 another machine. The settings of a run (``config.yaml``) have the path.
@@ -31,7 +31,8 @@ def backbone_settings(bundle: str | Path, adapter: Adapter, settings: BackboneSe
     Args:
         bundle: the user's argument: a run folder, a bundle, or a repository on the Hub.
         adapter: the adapter of the bundle.
-        settings: of the user; a model that they leave out is that of the run, or the one that the bundle names.
+        settings: the user's settings; a model that is not set there is that of the run, or the one that the bundle
+            names.
 
     Raises:
         SettingsError: the run was trained on a folder that does not exist, and the user names no other.
@@ -66,13 +67,13 @@ def local_models(bundle: str | Path) -> dict[str, Path]:
 
 def config_of_bundle(bundle: Path) -> Path | None:
     """The settings of the run that a bundle belongs to."""
-    bundle = bundle.absolute()  # the current folder has a name, too
+    bundle = bundle.absolute()  # so that the current folder has a name too
     folders = (bundle, bundle.parent) if bundle.name == RunFolder(bundle).bundle.name else (bundle,)
     return next((path for folder in folders if (path := RunFolder(folder).config).is_file()), None)
 
 
 def _models(config: Path) -> dict[str, str]:
-    """Field -> the model that the run named, and ``FIELD_id`` -> its Hub id."""
+    """Field -> the model in the run's settings, and ``FIELD_id`` -> its Hub id."""
     try:
         held = parse_yaml(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not the settings of a run
@@ -85,6 +86,6 @@ def _models(config: Path) -> dict[str, str]:
 
 
 def found_again(source: str, config: Path) -> Path | None:
-    """The existing file or folder of a path; it may be relative to the unknown working directory of the run."""
+    """The existing file or folder for a path, which may be relative to the unknown working directory of the run."""
     places = (Path(), *config.absolute().parents[1:])
     return next((place / source for place in places if (place / source).exists()), None)

@@ -24,7 +24,7 @@ def manifest_of(begin: Path) -> Manifest | None:
     """The manifest of a bundle, or of the bundle of a run; None for a repository on the Hub.
 
     Raises:
-        BundleError: no bundle there, or a damaged manifest.
+        BundleError: there is no bundle, or its manifest is damaged.
     """
     if on_hub(begin):
         return None
@@ -43,15 +43,15 @@ def on_miniature(begin: Path) -> bool:
 
 
 def check_begin(recipe: Recipe, begin: Path | None, *, data: bool) -> None:
-    """Check what a run that continues a bundle needs.
+    """Check the requirements of a run that continues a bundle.
 
     Args:
         recipe: of the run; one that builds a new adapter may begin with the projectors of a bundle.
         begin: the bundle.
-        data: whether there are training data.
+        data: whether training data are given.
 
     Raises:
-        SettingsError: no bundle, or no data.
+        SettingsError: there is no bundle, or there are no data.
     """
     if begin is None and not recipe.continues:
         return
@@ -69,7 +69,7 @@ def check_begin(recipe: Recipe, begin: Path | None, *, data: bool) -> None:
     if not recipe.continues:
         return
     if manifest is not None and recipe.second_lora and "lora" not in manifest.parts:
-        raise SettingsError(f"second_lora: expected a bundle with LoRA, and {begin} has none; leave it out")
+        raise SettingsError(f"second_lora: expected a bundle with LoRA, and {begin} has none; remove second_lora")
     if not data:
         raise SettingsError(
             f"data: {recipe.system} needs --data.train: preference pairs, such as those that `inlay pairs {begin} "

@@ -1,4 +1,4 @@
-"""``config.yaml``: every setting of a run; the file alone repeats the run."""
+"""``config.yaml``: every setting of a run, sufficient to repeat it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stage_values(stage: Stage) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert values to those that YAML can represent."""
+    """Convert values to types that YAML can represent."""
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -26,7 +26,7 @@ from inlay.recipes.settings.errors import SettingsError
 __all__ = ["check_inputs", "digest_of"]
 
 Digest: TypeAlias = dict[str, Any]
-"""``samples``: their number. ``rows`` (of a table) or ``texts``, ``sizes``, ``times``: SHA-256."""
+"""``samples``: their number. ``rows`` (of a table) or ``texts``, ``sizes``, ``times``: SHA-256 digests."""
 
 _MAX_BYTES = 1 << 20
 _NAMED = 3
@@ -49,13 +49,13 @@ def check_inputs(
         samples: data set -> its samples.
         streams: data set that is read as a stream -> its files on this machine.
         models: port of the backbone -> digest of its weights.
-        resume: whether the run is resumed. A run of an earlier version, without digests, gets them now.
+        resume: whether the run is resumed. For a run of an earlier version without digests, they are written now.
         show: prints a line about media with other modification times and the same sizes.
 
     Raises:
-        SettingsError: with the data or the model that has changed.
+        SettingsError: data or a model has changed; the text names it.
     """
-    known: dict[int, Digest] = {}  # The same samples may serve as several data sets.
+    known: dict[int, Digest] = {}  # the same samples may be used for several data sets
     now: dict[str, Any] = {
         name: {"file": _file(rows), **known.setdefault(id(rows), digest_of(rows))} for name, rows in samples.items()
     }
@@ -84,7 +84,7 @@ def _of_texts(rows: Sequence[Sample]) -> Digest:
     for row in rows:
         turns = _turns(row.messages)
         plain: list[Any] = [row.id, turns, row.kinds, row.answers, row.description]
-        if row.rejected or row.desirable is not None:  # Other samples keep the digest of earlier versions.
+        if row.rejected or row.desirable is not None:  # other samples keep the digest of earlier versions
             plain += [[_turns(row.rejected), _turns(row.similar), row.desirable]]
         texts.update(json.dumps(plain).encode())
     return {"samples": len(rows), "texts": texts.hexdigest(), **_of_files(_media(rows))}
@@ -131,7 +131,7 @@ def _of_files(paths: Iterable[Path]) -> Digest:
 
 
 def _file(rows: Sequence[Sample]) -> str:
-    """The name of the data file, from the place of its first sample."""
+    """The name of the data file, from the origin of its first sample."""
     if isinstance(rows, Samples):
         return rows.table.name
     return rows[0].origin.partition(", ")[0] if rows else ""

@@ -1,7 +1,7 @@
-"""Sets aside the run that ``--overwrite`` replaces until the new run has finished, and restores it if that fails.
+"""Setting aside the run that ``--overwrite`` replaces until the new run has finished; restored if that one fails.
 
 Its files are renamed into a folder inside the run folder, where a rename is always possible. The settings
-(``config.yaml``) are moved away last and back first, so that after a crash it is known which renames were done.
+(``config.yaml``) are moved away last and back first, so that the completed renames can be determined after a crash.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def give_back(root: Path, show: Callable[[str], None]) -> None:
     aside = root / EARLIER
     if not aside.is_dir():
         return
-    if (aside / _CONFIG).exists():  # All of it was moved, so the other files belong to the new run.
+    if (aside / _CONFIG).exists():  # all of it was moved, so the other files belong to the new run
         _clear(root, show)
     for path in sorted(aside.iterdir(), key=lambda path: path.name != _CONFIG):
         if os.path.lexists(root / path.name):  # a folder with files that no run has written

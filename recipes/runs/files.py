@@ -31,9 +31,9 @@ MARKER = ".inlay-run"
 PLOT = "plot.png"
 """The output of ``inlay plot``; a run neither writes nor replaces it."""
 PLOTS = (PLOT, "picture.png")
-"""The same, with the name that the file had before."""
+"""The previous name of that file."""
 INVALID = "invalid.jsonl"
-"""The list of invalid rows, written before a run begins; it stays if the run cannot begin."""
+"""The list of invalid rows, written before a run begins, and kept if the run cannot begin."""
 
 HELD_OUT = "held_out.json"
 """Digests of the rows that ``--data.test_size`` held out."""
@@ -68,7 +68,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file atomically.
 
     Raises:
-        OSError: no space on the disk, no permission; an existing file is unchanged.
+        OSError: no space on the disk or no permission; an existing file is unchanged.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -97,7 +97,7 @@ def check_replaceable(root: Path) -> None:
     A folder without the marker, of an earlier version of inlay, is accepted only if a run writes every file in it.
 
     Raises:
-        SettingsError: with the files that no run has written; nothing was changed.
+        SettingsError: there are files that no run has written (named); nothing was changed.
     """
     if not root.is_dir():
         raise SettingsError(f"{root}: expected a run folder to replace, got a file; choose another --output")
@@ -126,7 +126,7 @@ def check_replaceable(root: Path) -> None:
 
 
 def remove_run_files(folder: Path) -> None:
-    """Remove the files that a run has written, and the folders that become empty; anything else stays."""
+    """Remove the files that a run has written, and the folders that become empty; all others are kept."""
     for name in entries_of(folder):
         for path in [folder / name] if (folder / name).is_file() else sorted((folder / name).rglob("*"), reverse=True):
             if path.is_symlink() or not path.is_dir():

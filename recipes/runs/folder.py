@@ -47,7 +47,7 @@ MAY_CHANGE = frozenset(
 )
 """Settings that may change when a run is resumed, as the trained weights do not depend on them."""
 REPLACED = ".replaced"
-"""Ending of the folder with the checkpoints of a stage that is trained again with other settings."""
+"""Suffix of the folder with the checkpoints of a stage that is trained again with other settings."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class RunFolder:
         """
         folder = cls(settings.output)
         taken = os.path.lexists(folder.root) and (
-            # The list of invalid rows of a run that did not begin does not block the next one.
+            # A folder with only the list of invalid rows, of a run that did not begin, may be used again.
             not folder.root.is_dir() or any(path.name != folder.invalid.name for path in folder.root.iterdir())
         )
         if settings.resume:
@@ -133,7 +133,7 @@ class RunFolder:
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
             if folder.metrics.exists():
                 raise SettingsError(
-                    f"{folder.root}: this run is finished; `inlay evaluate {folder.root}` measures it. To train anew, "
+                    f"{folder.root}: this run is finished; `inlay evaluate {folder.root}` evaluates it. To retrain, "
                     "choose another --output, or give --overwrite true"
                 )
         elif taken and settings.overwrite:
@@ -157,8 +157,8 @@ class RunFolder:
             again: stages of a resumed run that are trained again; their checkpoints are set aside.
 
         Yields:
-            A function that creates the folder and sets an earlier run aside. It is called once the inputs of the run
-            have been loaded, so that a run that cannot begin leaves no folder and touches no earlier run.
+            A function that creates the folder and sets an earlier run aside. It is called after the inputs of the run
+            were loaded, so that a run that cannot begin creates no folder and does not change an earlier run.
         """
         lock: list[int] = []
         written: list[Path] = []
@@ -187,7 +187,7 @@ class RunFolder:
             if written:
                 if (self.root / EARLIER).is_dir():
                     give_back(self.root, show)
-                elif isinstance(error, InlayError):  # After other errors, such as a full disk, --resume continues.
+                elif isinstance(error, InlayError):  # after other errors, such as a full disk, --resume continues
                     self._discard_unused()
             raise
         else:
@@ -217,7 +217,7 @@ class RunFolder:
         return handle
 
     def _set_stage_aside(self, stage: str) -> None:
-        """Move the checkpoints of a stage into a folder beside them."""
+        """Move the checkpoints of a stage into a neighbouring folder."""
         held = self.checkpoint(stage).parent
         for path in sorted(held.iterdir()) if held.is_dir() else ():
             aside = held.with_name(held.name + REPLACED)
@@ -225,18 +225,18 @@ class RunFolder:
             path.replace(aside / path.name)
 
     def check_same(self, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-        """Check that a resumed run has the settings that it began with, except :data:`MAY_CHANGE`.
+        """Check that a resumed run has its original settings, except :data:`MAY_CHANGE`.
 
-        Settings of a stage may differ too, unless it is the first: the stages before it are kept.
+        Settings of a stage may differ too, except those of the first stage: the stages before it are kept.
 
         Args:
             settings: the present settings, in the form of ``config.yaml``.
 
         Returns:
-            The stages that must be trained again, and why in one line; none if nothing differs.
+            The stages that must be trained again, and the reason in one line; none if nothing differs.
 
         Raises:
-            SettingsError: with every field that differs.
+            SettingsError: other settings differ; the text names every field.
         """
         try:
             began = dict(_flat(parse_yaml(self.config.read_text(encoding="utf-8"))))
@@ -253,7 +253,7 @@ class RunFolder:
         kept = order[: min(order.index(stage) if stage in order else 0 for stage in own)]
         if not kept:
             raise SettingsError(
-                f"{self.root}: a resumed run needs the settings that it began with, but {changed}; keep them "
+                f"{self.root}: a resumed run needs its original settings, but {changed}; keep them "
                 f"(inlay train {self.config} --resume true), or start a new run with --overwrite true"
             )
         again = order[len(kept) :]

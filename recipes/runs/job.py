@@ -47,7 +47,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of the adapter: as given, that of the bundle that is continued, or that of the run folder."""
+        """The name of the adapter: the given one, that of the continued bundle, or that of the run folder."""
         if self.recipe.continues and not self.run.name and self.run.begin is not None:
             manifest = manifest_of(self.run.begin) if self.run.begin.exists() else None
             return self.run.begin.name if manifest is None else manifest.name
@@ -59,17 +59,17 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
 
     Args:
         job: the run.
-        own_models: whether the caller passes the frozen models, so that those of the job are not used.
+        own_models: whether the caller passes the frozen models, so that the job's models are not used.
 
     Raises:
-        SettingsError: with the setting, the expected value and the given one.
+        SettingsError: names the setting, the expected value and the given one.
     """
     one = (job.backbone.llm is None) != (job.backbone.image is None)
     if not own_models and one and (job.backbone.image is not None or job.backbone.features is None):
         given, other = ("llm", "image") if job.backbone.image is None else ("image", "llm")
         raise SettingsError(
-            f"backbone: --backbone.{given} needs --backbone.{other} too, since the embedded models are trained for "
-            f"each other; --backbone.{other} {getattr(job.recipe.sources, other)} names the embedded one all the same"
+            f"backbone: --backbone.{given} needs --backbone.{other} too: the embedded models fit only each other; "
+            f"--backbone.{other} {getattr(job.recipe.sources, other)} names the embedded one all the same"
         )
     check_begin(job.recipe, job.run.begin, data=job.data.train is not None)
     if job.data.train is None and job.backbone.llm is not None:

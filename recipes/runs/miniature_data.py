@@ -1,4 +1,4 @@
-"""The miniature's data in a run folder: generated if a run names no files, and used again by later commands."""
+"""The miniature's data in a run folder: generated if a run names no files, and reused by later commands."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from inlay.recipes.settings.run import DataSettings
 __all__ = ["CAPTION_JUDGE", "MEDIA_JUDGE", "OBJECTS", "draw_data", "own_data"]
 
 CAPTION_JUDGE = caption_is_right
-"""Whether a written caption of the miniature is right; other data have no such judge."""
+"""Judge of generated captions of the miniature; other data have none."""
 MEDIA_JUDGE = judge_generated
-"""Scores of media that were generated for captions of the miniature."""
+"""Judge of media that were generated for captions of the miniature."""
 OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 """The object classes of the miniature, such as ``red star``."""
 
@@ -47,13 +47,13 @@ def draw_data(
         show: prints a line before the data are generated.
 
     Raises:
-        SettingsError: the settings name files that need a training file.
+        SettingsError: the settings name files that require a training file.
     """
     data.check_drawn()
     files = _OWN[world](folder)
     if not files["test"].exists():
         if show is not None:
-            show(f"drawing the embedded world into {folder}")
+            show(f"generating the miniature's data in {folder}")
         _BUILDERS[world](folder, seed)
     return replace(data, **files)
 

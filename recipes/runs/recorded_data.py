@@ -1,4 +1,4 @@
-"""The data files of a run on data of the user's own, found again from its ``config.yaml``."""
+"""The data files of a run on the user's own data, found from its ``config.yaml``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def recorded_data(bundle: Path, part: Literal["train", "test"] = "test") -> Data
 
     Args:
         bundle: bundle or run folder.
-        part: the training files, or the held-out files beside them.
+        part: the training files or the held-out files.
 
     Returns:
-        None for a bundle without a run, and for a run on the miniature's data or without a file of this part.
+        The settings; None for a bundle without a run, and for a run on the miniature's data or without this part.
 
     Raises:
-        SettingsError: the run's file or one that goes with it does not exist any more.
+        SettingsError: a file of the run no longer exists.
     """
     config = config_of_bundle(bundle)
     if config is None:
@@ -71,8 +71,8 @@ def recorded_rows(bundle: Path, data: DataSettings) -> list[Sample]:
         data: result of :func:`recorded_data`.
 
     Raises:
-        SettingsError: the run has not recorded them.
-        DataError: they are not in the training file any more.
+        SettingsError: the run has not recorded their digests.
+        DataError: they are no longer in the training file.
     """
     config = config_of_bundle(bundle)
     path = bundle if config is None else RunFolder(config.parent).held_out

@@ -18,7 +18,7 @@ MINIATURE_GENERATORS = {
     "generate_audio": f"{MINIATURE}audioldm",
     "generate_video": f"{MINIATURE}video",
 }
-"""Generators for meta responses on the miniature: a bundle with a meta-response layout names no generator itself."""
+"""Generators for meta responses on the miniature: a bundle with a meta-response layout does not name generators."""
 
 SAME = "same"
 """Source of a Q-Former: the one in the image encoder's own BLIP-2 checkpoint."""
@@ -35,13 +35,13 @@ class Sources:
     prompt: str | None = None
     """The tokenizer of stage ``represent`` and of instruction-aware projectors; None if a system has neither."""
     qformer: str | None = None
-    """A frozen Q-Former behind the image encoder: a bundle that holds one, or ``same``; None for none."""
+    """A frozen Q-Former after the image encoder: a bundle that contains one, or ``same``; None for none."""
     audio: str | None = None
     """The audio encoder; None for none. One ImageBind may encode several modalities."""
     video: str | None = None
     """The video encoder; None for none."""
     features: str | None = None
-    """Sizes of features that the data bring instead of an encoder, such as ``64x16``; None for none."""
+    """Sizes of precomputed features in the data, such as ``64x16``; None for none."""
     audio_scale: bool | None = None
     """Whether ImageBind's fixed factor on audio features is applied: yes as released, no in NExT-GPT; None for yes."""
     clips_reach_end: bool | None = None
@@ -58,7 +58,7 @@ def miniature_path(source: str) -> Path:
     """The folder of ``inlay-miniature/NAME``.
 
     Raises:
-        MiniatureError: no such model.
+        MiniatureError: there is no such model.
     """
     name: Any = source.removeprefix(MINIATURE)
     return backbone_path(name)

@@ -12,4 +12,4 @@ class SettingsError(InlayError):
 
 
 class RecipeError(InlayError):
-    """A recipe contradicts itself or asks for something that does not exist."""
+    """A recipe contradicts itself or refers to something that does not exist."""

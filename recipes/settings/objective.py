@@ -1,4 +1,4 @@
-"""An objective: the loss of a stage, with its settings. Each is one file or folder and one line of the registry.
+"""An objective: the loss of a stage, with its settings. Each is one file or folder and one line in the registry.
 
 A subclass is a frozen dataclass. Its fields are the settings (``--stages.STAGE.objective.FIELD`` on the command line)
 and its :meth:`Objective.plan` builds the training module, the batches and the report. See the
@@ -27,7 +27,7 @@ _PACKAGED = {
     "rloo": "inlay.recipes.objectives.policy_gradient.settings:Rloo",
     "signals": "inlay.recipes.objectives.signals.settings:Signals",
 }
-"""Objectives of the package; each is imported when it is used."""
+"""Objectives of the package; each is imported on first use."""
 
 Reads: TypeAlias = Literal["conversations", "pairs", "labels"]
 """Rows of an objective: plain conversations, pairs of a better and a worse answer, or single answers with a label."""
@@ -48,16 +48,16 @@ class Objective:
     name: ClassVar[str] = ""
     """Name in the registry, in configuration files and on the command line."""
     planner: ClassVar[str] = ""
-    """``module:function`` that builds the plan from settings and task, imported when it is used; not needed by a class
+    """``module:function`` that builds the plan from settings and task, imported on first use; not needed by a class
     with its own :meth:`plan`."""
     parts: ClassVar[tuple[str, ...]] = ()
     """Trainable parts outside the adapter, which are not saved in a bundle, such as ``teacher``."""
     streamed: ClassVar[bool] = False
     """Whether the stage can read captions from a stream of unknown length."""
     conversations: ClassVar[bool] = True
-    """Whether the LLM reads the samples as conversations in the layout of the stage."""
+    """Whether the samples are conversations for the LLM, in the layout of the stage."""
     aligns: ClassVar[bool] = False
-    """Whether the stage is alignment tuning, before and after which answers and captions are measured."""
+    """Whether the stage is alignment tuning; answers and captions are then evaluated before and after it."""
     tiled: ClassVar[bool] = True
     """Whether pictures may be cut into tiles, see ``Stage.tiling``."""
 
@@ -78,13 +78,13 @@ class Objective:
         return "conversations"
 
     def sample_check(self, vocabulary: Any) -> Callable[[Any], str] | None:
-        """A check of every sample before the first step; None if any conversation will do.
+        """A check of every sample before the first step; None if every conversation is valid.
 
         Args:
             vocabulary: the object classes of the pictures (``ObjectVocabulary``); None if they are unknown.
 
         Returns:
-            Sample -> why the objective cannot train on it; empty if it can.
+            Function from a sample to the reason why the objective cannot train on it; empty if it can.
         """
         return None
 
@@ -102,7 +102,7 @@ class Objective:
             stage: an :class:`inlay.recipes.settings.stage.Stage`.
 
         Raises:
-            ObjectiveError: they contradict each other.
+            ObjectiveError: the settings contradict each other.
         """
 
 

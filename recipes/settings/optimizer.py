@@ -18,7 +18,8 @@ class OptimizerSettings:
     """AdamW and the learning-rate schedule of a stage."""
 
     weight_decay: float = 0.0
-    """Decoupled weight decay of matrices and embedding tables; none for biases, norms and a learned temperature."""
+    """Decoupled weight decay of matrices and embedding tables; not applied to biases, norms and a learned
+    temperature."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's betas."""
     clip: float = 1.0
@@ -30,21 +31,21 @@ class OptimizerSettings:
     start: float = 0.0
     """Learning rate at the first step, as a share of the peak."""
     schedule: Schedule = "cosine"
-    """The learning rate after the warm-up: half a cosine or a straight line down to ``floor``, or constant."""
+    """The learning rate after the warm-up: a half cosine or a linear decay to ``floor``, or constant."""
     floor: float = 0.0
     """Learning rate at the last step, as a share of the peak."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup <= 1 or self.clip < 0 or self.weight_decay < 0:
-            raise RecipeError("warmup lies between 0 and 1; clip and weight_decay are not negative")
+            raise RecipeError("expected warmup from 0 to 1, clip and weight_decay of at least 0")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas: expected two numbers from 0 to below 1, got {self.betas}")
         if not 0 <= self.start <= 1 or not 0 <= self.floor <= 1 or (self.warmup_steps or 0) < 0:
-            raise RecipeError("start and floor lie between 0 and 1; warmup_steps is not negative")
+            raise RecipeError("expected start and floor from 0 to 1, warmup_steps of at least 0")
         if self.schedule not in get_args(Schedule):
             raise RecipeError(f"schedule: expected one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")
         if self.schedule == "constant" and self.floor:
-            raise RecipeError(f"floor: has no effect with schedule constant, got {self.floor}; leave one of them out")
+            raise RecipeError(f"floor: has no effect with schedule constant, got {self.floor}; remove one of them")
 
     def rise(self, steps: int) -> int:
         """Warm-up steps of a stage with ``steps`` optimizer steps; at least 1."""

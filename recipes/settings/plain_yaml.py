@@ -16,7 +16,7 @@ _NO_KEYS = frozenset({"class_path", "init_args", "__path__"})
 
 
 class NotPlainError(ValueError):
-    """The YAML holds more than plain values, or exceeds a limit."""
+    """The YAML contains more than plain values, or exceeds a limit."""
 
 
 def parse_yaml(text: str) -> Any:
@@ -26,8 +26,9 @@ def parse_yaml(text: str) -> Any:
         text: content of a file, or a value from the command line.
 
     Raises:
-        NotPlainError: a class to import, a NUL byte, a node that contains itself, aliases that expand to too many
-            values, too many characters.
+        NotPlainError: the YAML has a class to import, a NUL byte, a node that contains itself, aliases that expand to
+            too
+        many values, or too many characters.
         ValueError: invalid YAML. The message is one line.
     """
     if len(text) > MAX_CHARACTERS:

@@ -27,7 +27,7 @@ def settle(asked: Precision, accelerator: str) -> Precision:
     """Resolve ``auto`` for the device of the run; any other precision is returned unchanged.
 
     Args:
-        asked: what the user chose.
+        asked: the user's choice.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
     """
     if asked != "auto":
@@ -46,7 +46,7 @@ def verdict(precision: Precision, accelerator: str) -> str:
 
 
 def autocast_of(precision: Precision) -> Literal["32-true", "bf16-mixed"]:
-    """Lightning's precision for ours: autocast casts trained weights to bfloat16; frozen ones already are."""
+    """Lightning's precision for ours: autocast casts trained weights to bfloat16, as frozen weights already are."""
     return "32-true" if precision == "32-true" else "bf16-mixed"
 
 
@@ -92,7 +92,7 @@ def device_of(accelerator: str) -> torch.device:
     """The training device of ``auto``, ``cpu`` or ``gpu``; models, precision and Lightning all use it.
 
     Args:
-        accelerator: ``auto`` takes a GPU where there is one: CUDA, or MPS on a Mac.
+        accelerator: ``auto`` uses a GPU if there is one: CUDA, or MPS on a Mac.
 
     Raises:
         SettingsError: ``gpu`` without a GPU.
@@ -105,7 +105,7 @@ def device_of(accelerator: str) -> torch.device:
         return torch.device("mps")
     if accelerator == "gpu":
         raise SettingsError(
-            "accelerator: expected a GPU, and torch finds neither CUDA nor MPS; leave --accelerator out to train on "
+            "accelerator: expected a GPU, and torch finds neither CUDA nor MPS; remove --accelerator to train on "
             "the CPU, or install a build of torch for this GPU"
         )
     return torch.device("cpu")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["QKVO", "Recipe", "Size", "World"]
 
 QKVO = ("k_proj", "o_proj", "q_proj", "v_proj")
-"""The linears of LLaMA's attention, which NExT-GPT and ModaVerse change."""
+"""The linears of LLaMA's attention, the LoRA targets of NExT-GPT and ModaVerse."""
 
 Size: TypeAlias = Literal["miniature", "full"]
 """Hyper-parameters of the embedded miniature, or the published ones."""
@@ -36,7 +36,7 @@ FEATURES: Modality = "features"
 
 
 def _with_features(lr: Mapping[str, float], encoders: Container[str]) -> dict[str, float]:
-    """Learning rates for a backbone with features from files.
+    """Learning rates for a backbone with precomputed features.
 
     Example:
         >>> _with_features({"inputs.image": 1e-3, "lora": 1e-4}, ("features",))
@@ -84,13 +84,13 @@ class Recipe:
     version: str = ""
     """Variant of the system, such as ``1.5``."""
     size: Size = "miniature"
-    """Which hyper-parameters these are."""
+    """The set of hyper-parameters, of the miniature or the published ones."""
     continues: bool = False
-    """Whether the run trains the whole adapter of ``--begin`` further, instead of a new one: parts, layout, name and
-    system are then those of that bundle, and :meth:`adapter` is not used."""
+    """Whether the run continues training the whole adapter of ``--begin``, instead of a new one: parts, layout, name
+    and system are then those of that bundle, and :meth:`adapter` is not used."""
     second_lora: int = 0
-    """Rank of a second LoRA that trains on the frozen one of the bundle; 0 to train the bundle's own. Only for recipes
-    that continue a bundle."""
+    """Rank of a second LoRA that is trained on top of the bundle's frozen LoRA; 0 to train the bundle's own. Only for
+    recipes that continue a bundle."""
     world: World = "pictures"
     """The miniature's data to train on if no files are given."""
 
@@ -107,10 +107,10 @@ class Recipe:
         return list(self.stages.values())[-1].layout
 
     def for_encoders(self, encoders: Container[str]) -> Recipe:
-        """The recipe with features from files as a further modality, if the backbone has their port.
+        """The recipe with precomputed features as a further modality, if the backbone has their port.
 
-        Features belong to no system: their projector is trained at the rate of the system's first input projector, and
-        the rates of projectors without an encoder are left out.
+        Features belong to no system: their projector has the learning rate of the system's first input projector, and
+        the rates of projectors without an encoder are removed.
 
         Args:
             encoders: modalities of the backbone.
@@ -154,7 +154,7 @@ class Recipe:
         return adapter
 
     def _check_tiling(self) -> None:
-        """Check that the adapter, which has the layout of the last stage, has the newline of every stage."""
+        """Check that the adapter, which has the layout of the last stage, has the newline that each stage trains."""
         ended = {
             name: stage.tiling
             for name, stage in self.stages.items()
@@ -164,14 +164,14 @@ class Recipe:
             name, tiling = next(iter(ended.items()))
             raise RecipeError(
                 f"tiling: stage {name} has {tiling!r}, which trains a newline, and the last stage {last} has not; the "
-                f"adapter is used as the last stage lays out: give {last} the same tiling"
+                f"adapter is used in the layout of the last stage: give {last} the same tiling"
             )
 
     def _lora(self, backbone: Backbone) -> tuple[LoraConfig | None, str]:
-        """LoRA's configuration for this LLM, and a remark.
+        """LoRA's configuration for this LLM, and a note for the user.
 
-        The published systems name the linears of LLaMA's attention. An LLM that has none of these names gets LoRA on
-        all linears of its layers instead; names that the user gives are taken as they are.
+        The published systems name the linears of LLaMA's attention. An LLM with none of these names gets LoRA on
+        all linears of its layers instead; the user's names are used unchanged.
         """
         from inlay.adapters.llm_parts.lora_targets import has_targets
 

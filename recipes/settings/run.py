@@ -15,9 +15,9 @@ from inlay.recipes.settings.loggers import check_logger
 __all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
-"""See :mod:`inlay.recipes.settings.precision`."""
+"""Precision of a run, see :mod:`inlay.recipes.settings.precision`."""
 IDENTIFIED = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt")
-"""Fields of the backbone with a Hub id beside them."""
+"""Fields of the backbone that have a Hub id field."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 LARGEST_SEED = (1 << 32) - 1
 """The largest seed of NumPy's generators."""
@@ -36,8 +36,8 @@ class BackboneSettings:
     video: str | None = None
     """Hub id or folder of the video encoder; empty for the system's default, if any."""
     features: str | None = None
-    """Width and tokens of features that the data bring instead of an encoder, such as ``64x16``; ``64x1-16`` for up to
-    16 tokens; ``64x16:NAME`` names their origin. Without --backbone.image there is no image encoder then."""
+    """Width and tokens of precomputed features in the data, such as ``64x16``; ``64x1-16`` for up to 16 tokens;
+    ``64x16:NAME`` names their origin. Without --backbone.image there is then no image encoder."""
     generate_image: str | None = None
     """Hub id or folder of a Stable Diffusion model that generates images; empty for the system's default, if any."""
     generate_audio: str | None = None
@@ -47,7 +47,7 @@ class BackboneSettings:
     prompt: str | None = None
     """Hub id or folder of the tokenizer for captions and instruction-aware projectors; empty for the default."""
     qformer: str | None = None
-    """A frozen Q-Former behind the image encoder: a bundle or run folder with one, or ``same`` for the one in the image
+    """A frozen Q-Former after the image encoder: a bundle or run folder with one, or ``same`` for the one in the image
     encoder's own BLIP-2 checkpoint; empty for the system's default."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the frozen models; auto: bfloat16 on a CUDA GPU that supports it, float32 elsewhere."""
@@ -59,7 +59,7 @@ class BackboneSettings:
     class_token: Literal["keep", "drop", "none"] | None = None
     """Keep or drop the image encoder's class token; empty for the default of its family."""
     safetensors_only: bool = False
-    """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
+    """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise only tensors are read from them."""
     llm_id: str | None = None
     """Hub id of the model whose local copy ``llm`` is, such as ``lmsys/vicuna-7b-v1.5``: the bundle and its card name
     it instead of the folder."""
@@ -109,8 +109,8 @@ class DataSettings:
     test: Path | None = None
     """Held-out questions, in the formats of the training file; no evaluation of answers without it."""
     test_size: float | None = None
-    """Without a test file: hold out this fraction of the training rows (0.05), or this number of rows (200), and never
-    the same picture in both."""
+    """Without a test file: hold out this fraction of the training rows (0.05), or this number of rows (200), without
+    pictures that are in both."""
     align_test: Path | None = None
     """Held-out captioned pictures, for caption scores and retrieval."""
     pairs: Path | None = None
@@ -119,8 +119,8 @@ class DataSettings:
     pairs_test: Path | None = None
     """Held-out preferences, for the audit of that stage."""
     objects: Path | None = None
-    """File of the object classes in the pictures, one a line: class, synonym, synonym. With it, alignment tuning counts
-    hallucinated objects in captions of ``align_test`` before and after; the miniature's classes are known."""
+    """File of the object classes in the pictures, one per line: class, synonym, synonym. With it, alignment tuning
+    counts hallucinated objects in captions of ``align_test`` before and after; the miniature's classes are known."""
     make_test: tuple[Path, ...] = ()
     """Held-out instructions and dialogues in which media are generated."""
     annotations: Path | None = None
@@ -138,8 +138,8 @@ class DataSettings:
     embeddings: Path | None = None
     """NExT-GPT: folder of the captions' embeddings (``.npy``); computed from the captions if not given."""
     streaming: bool = False
-    """Read the training rows during training instead of before it, from the Hub or from files, without a copy on the
-    disk; stages need max_steps. Held-out files are read as usual."""
+    """Read the training rows during training instead of before it, from the Hub or from files, without a local copy;
+    stages need max_steps. Held-out files are read before training."""
     shuffle: int = 1000
     """Streams: size of the shuffle buffer, in undecoded samples; 0 keeps the order of the files."""
     invalid: Literal["raise", "skip"] = "raise"
@@ -157,10 +157,10 @@ class DataSettings:
     downscale: bool = False
     """Downscale pictures and clips that are too large, up to half a gigapixel, instead of refusing them."""
     max_length: int | None = None
-    """The most positions of a training row, media included; the LLM's context if empty."""
+    """Limit on the positions of a training row, media included; the LLM's context if empty."""
     too_long: Literal["raise", "skip", "cut"] = "raise"
     """Rows longer than max_length or the context: ``raise`` treats them as invalid rows; ``skip`` leaves them out;
-    ``cut`` trains on their beginning, and leaves out a row whose media or whole answers would be cut off."""
+    ``cut`` trains on their beginning, and leaves out a row if media or all of its answers would be cut off."""
     workers: int = 0
     """Number of processes that load media."""
     cache_mib: int = 2048
@@ -180,7 +180,7 @@ class DataSettings:
             raise SettingsError("data: expected answers >= 1, and shuffle, workers and cache_mib >= 0")
         if self.test_size is not None:
             if self.test is not None:
-                raise SettingsError("data: test_size: there is a test file (--data.test); leave one of them out")
+                raise SettingsError("data: test_size: there is a test file (--data.test); remove one of them")
             if self.test_size <= 0 or (self.test_size >= 1 and self.test_size % 1):
                 raise SettingsError(
                     f"data: test_size: expected a fraction below 1 or a number of rows, got {self.test_size:g}"
@@ -188,15 +188,13 @@ class DataSettings:
         if self.streaming:
             known = ("test_size", "annotations", "mix", "embeddings")
             if given := [name for name in known if getattr(self, name)]:
-                raise SettingsError(
-                    f"data: streaming: {given[0]} needs all rows before training; leave one of them out"
-                )
+                raise SettingsError(f"data: streaming: {given[0]} needs all rows before training; remove one of them")
             if self.train is None:
                 raise SettingsError("data: streaming: there is no training file to stream; give --data.train too")
         if self.max_length is not None and self.max_length < 1:
             raise SettingsError(f"data: max_length: expected at least 1, got {self.max_length}")
         if self.cache_disk_mib < 1:
-            raise SettingsError("data: cache_disk_mib: expected at least 1; leave cache_dir out for no cache on disk")
+            raise SettingsError("data: cache_disk_mib: expected at least 1; remove cache_dir for no cache on disk")
 
     def check_drawn(self) -> None:
         """Check that other files are given only together with ``train``.
@@ -220,8 +218,8 @@ class RunSettings:
     seed: int = 0
     """Seed of generated data, initial weights and the order of the samples."""
     begin: Path | None = None
-    """A bundle or run folder with the same projectors, to initialise the adapter's weights; system align trains the
-    whole adapter of it further."""
+    """A bundle or run folder with the same projectors, to initialise the adapter's weights; system align continues
+    training its whole adapter."""
     resume: bool = False
     """Continue an interrupted run in the same folder."""
     overwrite: bool = False
@@ -235,8 +233,8 @@ class RunSettings:
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: each holds the whole frozen LLM (ddp) or a shard of it (fsdp, GPUs only)."""
     template: str = "auto"
-    """Conversation template of the stages with template auto: the LLM's own chat template if you bring an LLM that has
-    one, otherwise vicuna_v1; or a template by name, such as vicuna_v1 for the paper's."""
+    """Conversation template of the stages with template auto: the LLM's own chat template if --backbone.llm has one,
+    otherwise vicuna_v1; or the name of a template, such as vicuna_v1, the paper's."""
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, trained weights in float32 in the optimizer; bf16-mixed:
     autocast with unchanged frozen models; auto: bf16-true if a timed matrix product is faster in it, else 32-true."""
@@ -256,7 +254,7 @@ class RunSettings:
     evaluate: bool = True
     """Answer held-out questions at the end and in each validation."""
     metric: str = "auto"
-    """Metric of the answers; auto chooses by the data. See ``inlay evaluate --help`` for the names."""
+    """Metric of the answers; auto selects one by the data. See ``inlay evaluate --help`` for the names."""
     eval_batch_size: int | None = None
     """Batch size of evaluations; if empty, as large as the memory allows, and at most 64."""
     validate_every: float = 0.25
@@ -285,4 +283,4 @@ class RunSettings:
         if self.eval_batch_size is not None and self.eval_batch_size < 1:
             raise SettingsError(f"eval_batch_size: expected at least 1, got {self.eval_batch_size}")
         if self.compile and self.recompute is True:
-            raise SettingsError("compile, recompute: compiled layers cannot be recomputed; leave one of them out")
+            raise SettingsError("compile, recompute: compiled layers cannot be recomputed; remove one of them")

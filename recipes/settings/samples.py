@@ -1,4 +1,4 @@
-"""How a stage transforms its samples: turns, text normalisation, templates, answers, direction."""
+"""Transformations of a stage's samples: turns, text normalisation, templates, answers, direction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class SampleSettings:
     """Transformations of the samples of a stage; none by default."""
 
     turns: Literal["together", "apart"] = "together"
-    """``together``: a dialogue is one sample; ``apart``: each of its questions is one sample with the picture."""
+    """``together``: a dialogue is one sample; ``apart``: each of its questions is a separate sample with the
+    picture."""
     phrasing: Literal["as_is", "blip"] = "as_is"
     """``blip``: questions and captions in lower case without most punctuation, cut to 50 words."""
     templates: Literal["none", "instruct", "describe"] = "none"

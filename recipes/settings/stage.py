@@ -53,9 +53,9 @@ class Stage:
     length correlates with content."""
     tiling: str | None = None
     """Rule that cuts a large picture into several squares: ``anyres`` (LLaVA 1.6), ``tiles`` (InternVL) or ``split``
-    (SmolVLM), with settings behind a colon such as ``tiles:1-6``; none if empty."""
+    (SmolVLM), with settings after a colon such as ``tiles:1-6``; none if empty."""
     system: str = ""
-    """System sentence of the layout."""
+    """System text of the layout."""
     arguments: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Further variables of the LLM's chat template, such as ``{"enable_thinking": true}``."""
     prompt: str = HOLE
@@ -99,7 +99,7 @@ class Stage:
         if self.tiling is not None and not self.objective.tiled:
             raise RecipeError(
                 f"tiling: the objective {self.objective.name} reads each picture as one square, got {self.tiling!r}; "
-                "leave the tiling of this stage out"
+                "remove the tiling of this stage"
             )
         self.objective.check(self)
 
@@ -117,10 +117,10 @@ class Stage:
         )
 
     def in_layout(self, layout: Layout) -> Stage:
-        """The stage in the layout of an existing adapter, instead of one by the name of a template.
+        """The stage with the layout of an existing adapter, instead of one by the name of a template.
 
         Args:
-            layout: of the adapter; the stage's own template, geometry and texts are replaced.
+            layout: the layout of the adapter; the stage's own template, geometry and texts are replaced.
         """
         own = {each.name: getattr(self, each.name) for each in fields(Stage)}
         kept: dict[str, Any] = {
@@ -169,7 +169,7 @@ def rate_of(name: str, lr: Mapping[str, float]) -> float | None:
 
 
 def rate_key(name: str, lr: Mapping[str, float]) -> str | None:
-    """The entry of ``lr`` that decides on a part: its name, or the beginning of it up to a dot.
+    """The entry of ``lr`` for a part: its name, or a prefix of it up to a dot.
 
     Example:
         >>> rate_key("inputs.image.newline", {"inputs": 1e-3, "inputs.image": 1e-4})

@@ -12,7 +12,7 @@ Each version is a loss with its published settings:
 * ``chair_dpo`` (Compagnoni et al., 2025, https://arxiv.org/abs/2508.20181): beta 0.2, 2e-6; pairs of ``inlay pairs``
   with ``--reward objects``.
 * ``rpo`` (Pang et al., 2024, https://arxiv.org/abs/2404.19733): DPO and the supervised loss of the chosen answer with
-  weight 1, which keeps it likely; for pairs of ``inlay pairs``.
+  weight 1, which keeps its likelihood high; for pairs of ``inlay pairs``.
 * ``mpo`` (Wang et al., 2024, https://arxiv.org/abs/2411.10442): the weighted sum of InternVL.
 * ``simpo`` (Meng et al., 2024, https://arxiv.org/abs/2405.14734) and ``orpo`` (Hong et al., 2024,
   https://arxiv.org/abs/2403.07691): without reference. The papers train the whole LLM, at 3e-7 to 1e-6 and 8e-6; LoRA
@@ -95,7 +95,7 @@ def with_stage(recipe: Recipe) -> Recipe:
     """Another system's recipe with a further stage *prefer* on ``--data.pairs``, in the layout of its last stage.
 
     Args:
-        recipe: builds a new adapter.
+        recipe: a recipe that builds a new adapter.
     """
     last = list(recipe.stages.values())[-1]
     stage = MINIATURE if recipe.size == "miniature" else PUBLISHED

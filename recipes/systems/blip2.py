@@ -6,7 +6,7 @@ with the LLM; *vqa* on question answering. An ``instruct_qformer`` also reads th
 fine-tuning.
 
 Two LLMs: OPT (decoder-only) reads ``[32 visual] </s> text``; the encoder of Flan-T5 reads the picture and the beginning
-of a caption, and its decoder writes the rest. ``pformer`` is OPT with a text-only teacher
+of a caption, and its decoder generates the rest. ``pformer`` is OPT with a text-only teacher
 (https://arxiv.org/abs/2307.07063).
 
 Not reproduced: random crops and flips in the first two stages, and training the ViT at 490 pixels in the VQA stage;

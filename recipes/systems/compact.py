@@ -3,9 +3,9 @@
 Pixel shuffle merges squares of features, so that a picture of 512 pixels takes 64 positions of the LLM, not 1,024. One
 stage, *instruct*, trains projector and LoRA together on conversations and captions, in the LLM's own chat template.
 
-* ``smolvlm``: one linear layer behind squares of 4 x 4, as in SmolVLM (Marafioti et al., 2025,
+* ``smolvlm``: one linear layer after squares of 4 x 4, as in SmolVLM (Marafioti et al., 2025,
   https://arxiv.org/abs/2504.05299) and nanoVLM (https://github.com/huggingface/nanoVLM), with SmolLM2.
-* ``internvl``: LayerNorm and two layers behind squares of 2 x 2, as in InternVL3.5 (Wang et al., 2025,
+* ``internvl``: LayerNorm and two layers after squares of 2 x 2, as in InternVL3.5 (Wang et al., 2025,
   https://arxiv.org/abs/2508.18265), with Qwen3.
 
 These models train the LLM, and nanoVLM the encoder too; here both are frozen and the LLM has LoRA.

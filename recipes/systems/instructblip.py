@@ -1,6 +1,6 @@
 """InstructBLIP (Dai et al., 2023, https://arxiv.org/abs/2305.06500).
 
-BLIP-2's Q-Former also reads the instruction, so that its features depend on the question. One stage, *instruct*, trains
+BLIP-2's Q-Former also reads the instruction, so that its output depends on the question. One stage, *instruct*, trains
 on many data sets, sampled by the square roots of their sizes, with a random template for each question or caption.
 
 Training starts from a BLIP-2 Q-Former: ``--begin`` takes a bundle. The miniature's recipe trains one first, with

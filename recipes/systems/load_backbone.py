@@ -1,4 +1,4 @@
-"""Load the backbone of a run or an adapter: one model per port, found by its source."""
+"""Loading the backbone of a run or an adapter: one model per port, given by its source."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def backbone_for(
         language: loads the language model, with the arguments of :func:`load_language`.
 
     Raises:
-        BackboneError: a source that cannot be loaded.
+        BackboneError: a source cannot be loaded.
     """
     ports: Mapping[str, PortSpec] = adapter.interface
     named = {name: port.source for name, port in ports.items() if port.source}
@@ -119,7 +119,7 @@ def backbone_for(
 
 
 def _sizes(port: PortSpec) -> str:
-    """The sizes of features that an adapter was trained on, as ``--backbone.features`` takes them."""
+    """The sizes of features that an adapter was trained on, in the form for ``--backbone.features``."""
     return str(precomputed_as(port).sizes)
 
 
@@ -129,7 +129,7 @@ def _field_of(port: str) -> str:
 
 
 def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
-    """Layer and class-token rule of the image encoder, ImageBind's factor on sounds and where its clips start."""
+    """Layer and class-token rule of the image encoder, and ImageBind's factor on sounds and sampling of clips."""
     image, audio, video = ports.get("image"), ports.get("audio"), ports.get("video")
     rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
     scale = None if audio is None else audio.settings.get("scale")
@@ -176,7 +176,7 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
     Raises:
         MiniatureError: unknown miniature model; checked without loading anything.
     """
-    # The miniature's encoders and generators are of no use with another LLM.
+    # The miniature's encoders and generators do not fit another LLM.
     further = {
         name: source
         for name in FURTHER
@@ -184,7 +184,7 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
     }
     chosen = Sources(
         llm=settings.llm or own.llm,
-        # With features alone, the system's image encoder is of no use.
+        # With precomputed features alone, the system's image encoder is not needed.
         image=settings.image or ("" if settings.features else own.image),
         features=settings.features or own.features,
         prompt=settings.prompt or own.prompt,
@@ -222,10 +222,10 @@ def load_backbone(
         quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
         names: field of the sources -> Hub id of the model whose local copy it is, for bundles.
-        language: as for :func:`backbone_for`.
+        language: as in :func:`backbone_for`.
 
     Raises:
-        BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
+        BackboneError: a source cannot be loaded, or a bundle has no Q-Former.
         MiniatureError: unknown miniature model.
     """
     held, ids = dict(revisions or {}), names or {}
@@ -308,7 +308,7 @@ def _generators(
 def _encoder(
     sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None, name: str | None
 ) -> ImageEncoder:
-    """The image encoder with a frozen Q-Former behind it."""
+    """The image encoder, followed by a frozen Q-Former."""
     asked = _asked(sources.image, dtype, revision, name)
     if sources.qformer == SAME:
         return load_image_encoder(**asked, feature_options=rule, qformer=True)

@@ -3,7 +3,7 @@
 One linear layer maps ImageBind's vectors of pictures, sounds and clips to inputs of a frozen LLM. For output, the LLM
 describes the media in text (:mod:`inlay.adapters.conversation.meta_response`), which unmodified generators read with
 their own text encoders. One stage trains the linear layer, LoRA, and the rows of six new tokens. The released code also
-trains and stores both whole embedding matrices; here only the new rows.
+trains and stores both whole embedding matrices, here only the new rows are trained.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GENERATION: dict[Modality, dict[str, Any]] = {
     "video": {"steps": 25, "guidance_scale": 9.0},
     "audio": {"steps": 10, "guidance_scale": 2.5, "size": 5.0},
 }
-"""As in the released code; other options keep the pipelines' defaults."""
+"""Generation options of the released code; all others are the pipelines' defaults."""
 
 # 7B on one GPU, one epoch; DeepSpeed's WarmupDecayLR with a maximum of 5e-4 sets the learning rate. ImageBind with its
 # factor on audio features.

@@ -7,9 +7,9 @@ LoRA, rows of the new tokens and all projectors on modality-switching dialogues.
 (``--order encode,instruct,decode``): it then trains output projectors only and computes each state once. The miniature
 uses the same order.
 
-The released code trains and stores both whole embedding matrices; here only the 36 new rows. ``<Img>`` around a medium
-is text. The group projector of the later code has a non-commercial licence and is not implemented; its linear option
-is.
+The released code trains and stores both whole embedding matrices; here only the 36 new rows are trained. ``<Img>``
+around a medium is text. The group projector of the later code has a non-commercial licence and is not implemented, its
+linear option is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ GENERATION: dict[Modality, dict[str, Any]] = {
     "video": {"steps": 50, "guidance_scale": 7.5, "size": (24, 320, 576)},
     "audio": {"steps": 40, "guidance_scale": 7.5, "size": 5.0},
 }
-"""As in the released demo."""
+"""Generation options of the released demo."""
 
 MINIATURE_GENERATION: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 12, "guidance_scale": 3.0},

@@ -26,7 +26,7 @@ class System:
 
 
 class _Systems(Mapping[str, System]):
-    """Name -> system; packaged systems are imported when they are used."""
+    """Name -> system; packaged systems are imported on first use."""
 
     def __init__(self) -> None:
         self._packaged = ("llava", "compact", "blip2", "instructblip", "minigpt4", "nextgpt", "modaverse", "align")
@@ -70,8 +70,8 @@ def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions:
         versions: variants; the first is the default.
 
     Raises:
-        RecipeError: invalid name, name of another system, no versions, or not a recipe of this name. Registering the
-            same recipe again is allowed.
+        RecipeError: the name is invalid or that of another system, there are no versions, or the recipe has another
+        name. Registering the same recipe again is allowed.
     """
     if not name.isidentifier() or name != name.lower():
         raise RecipeError(f"system: expected a name in lower case such as llava, got {name!r}")
@@ -93,7 +93,7 @@ def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions:
 
 
 def _chosen(recipe: Recipe, *, version: str = "", size: Size = "miniature") -> Recipe:
-    """The single recipe of a system, for any version and size."""
+    """The only recipe of a system, for any version and size."""
     return replace(recipe, version=version or recipe.version, size=size)
 
 

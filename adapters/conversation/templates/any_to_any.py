@@ -1,10 +1,10 @@
-"""The layouts of NExT-GPT and ModaVerse, in which media stay where the user put them, in any turn.
+"""The layouts of NExT-GPT and ModaVerse, in which media keep their positions in the messages, in any turn.
 
 NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) and ModaVerse (Wang et al., 2024,
-https://arxiv.org/abs/2401.06395) share Vicuna v0's speaker names, BOS at the start, and ``###`` as the text that ends
-an answer, since tokenizers encode it in two ways. NExT-GPT's later code lays out as ``vicuna_v1``.
+https://arxiv.org/abs/2401.06395) share Vicuna v0's speaker names, BOS at the start, and ``###`` as a stop text (not a
+stop token, since tokenizers encode it in two ways). NExT-GPT's later code uses the layout ``vicuna_v1``.
 
-Both tokenise the text in front of a medium and the text behind it apart, and without the spaces around the medium,
+Both tokenise the text before a medium and the text after it separately, and without the spaces around the medium,
 since the texts around it (``<Img>``, ``<Media>``) are added tokens.
 """
 
@@ -26,9 +26,10 @@ MEDIA_TOKENS = ("<Media>", "</Media>")
 def nextgpt(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human: <Img>{medium}</Img> {words}\n### Assistant: {answer}[IMG0]...[IMG3]\n### Human: ...``.
 
-    ``<Img>`` stands around media of every kind; the spaces around it stay if the tokenizer reads it as text. Signal
-    tokens follow each other without spaces, as the released tokenizer reads them: a group of ``n`` tokens has ``n``
-    positions, and the newline behind it vanishes. The words of the first turn and the answer are tokenised apart.
+    ``<Img>`` encloses media of every kind; the spaces around it are kept if it is plain text for the tokenizer. Signal
+        tokens follow each other without spaces, as with the released tokenizer: a group of ``n`` tokens has ``n``
+        positions, and the newline after it is dropped. The words of the first turn and the answer are tokenised
+        separately.
     """
     spaced = "<Img>" not in dialogue.tokenizer.get_added_vocab()
 
@@ -47,8 +48,8 @@ def modaverse(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human:<Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
 
     Without media two spaces precede the words, since the published prompt has one on either side of the media. The
-    prompt behind ``Prompt:`` is the caption of the medium to make, or the answer in words. Words beside a medium to
-    make are left out: a meta response has no place for them.
+        prompt after ``Prompt:`` is the caption of the medium to generate, or the answer in words. Words next to a
+        medium to generate are left out, because a meta response has no place for them.
     """
 
     def words_first(text: str, turn: int) -> list[Segment]:
@@ -66,15 +67,16 @@ def _dialogue(
     *,
     spaced: bool = False,
 ) -> list[Segment]:
-    """All turns.
+    """Lay out all turns.
 
     Args:
         dialogue: the conversation.
-        around: texts around a medium.
-        words_first: words in front of all media of a turn, and the turn's number -> behind ``Human:``.
-        gap: text behind ``Assistant:``.
-        answered: the assistant's turn.
-        spaced: put a space between a medium and what is in front of it or behind it, and tokenise them as one text.
+        around: the texts before and after a medium.
+        words_first: function from the words before all media of a turn, and the turn's number, to the text after
+            ``Human:``.
+        gap: the text after ``Assistant:``.
+        answered: function that lays out the assistant's turn.
+        spaced: put a space between a medium and the text before or after it, and tokenise them as one text.
     """
     space = " " if spaced else ""
     laid: list[Segment] = [Text(f"{dialogue.system} ", literal=False)] if dialogue.system else []
@@ -105,11 +107,11 @@ def _meta_response(message: Message) -> list[Segment]:
             "the media into several turns"
         )
     if made and not prompts[0]:
-        raise LayoutError("a meta response needs the caption of the medium to make, and this medium has none")
+        raise LayoutError("a meta response needs the caption of the medium to generate, and this medium has none")
     prompt = prompts[0] if made else message.text.strip()
     whole = str(MetaResponse(prompt, tuple(part.modality for part in made), said=not made))
     trained = not is_empty(message)
-    # Text from messages stays text even where it spells a flag; only the template's own words may be tokens.
+    # A flag spelled in a message is plain text; only the template's own flags are tokens.
     return [
         Text(f" {whole[: len(whole) - len(prompt)]}", trained=trained),
         Text(prompt, trained=trained, literal=False),

@@ -4,9 +4,9 @@ BLIP-2 (Li et al., 2023, https://arxiv.org/abs/2301.12597), InstructBLIP (Dai et
 https://arxiv.org/abs/2305.06500), MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592). MiniGPT-4's first
 stage has no prompt at all: media, caption, newline, which is the template ``plain``.
 
-A space between a prompt and its answer belongs to the answer: tokenizers join a space to the word that follows. Only
-MiniGPT-4's authors end a prompt in a space and tokenise the answer apart, so with LLaMA's tokenizer its prompts end in
-a token that is only a space (``: ▁ ▁two``).
+A space between a prompt and its answer belongs to the answer, because tokenizers join a space to the next word. Only
+MiniGPT-4's authors end a prompt with a space and tokenise the answer separately, so with LLaMA's tokenizer its prompts
+end with a token that is only a space (``: ▁ ▁two``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["BLIP_TEMPLATES"]
 def blip2(dialogue: Dialogue) -> list[Segment]:
     r"""BLIP-2: all media, then the text: ``<image>{prompt} {answer}\n``. The newline ends an answer.
 
-    OPT expects its BOS behind the visual block. Without a prompt the sequence is ``<image>{caption}\n``.
+    OPT expects its BOS after the visual block. Without a prompt the sequence is ``<image>{caption}\n``.
     """
     return _media_first(dialogue, "\n")
 
@@ -29,7 +29,7 @@ def blip2(dialogue: Dialogue) -> list[Segment]:
 def instructblip(dialogue: Dialogue) -> list[Segment]:
     """InstructBLIP: all media, then ``{instruction} {answer}</s>``, without role words and without a chat template.
 
-    The authors set ``</s>`` as BOS of Vicuna's tokenizer; it stands behind the visual block.
+    The authors set ``</s>`` as BOS of Vicuna's tokenizer; it follows the visual block.
     """
     return _media_first(dialogue, dialogue.eos)
 
@@ -38,7 +38,7 @@ def _media_first(dialogue: Dialogue, end: str) -> list[Segment]:
     """Media of every turn first, then prompts and answers one after the other."""
     if not media_lead(Message("user", tuple(part for turn in dialogue.turns for part in turn.content))):
         dialogue.notes.append(
-            "this template puts all media in front of all words, as BLIP-2 and InstructBLIP were trained"
+            "this template puts all media before all words, as in the training of BLIP-2 and InstructBLIP"
         )
     laid: list[Segment] = [Media(part) for part in media_of(dialogue.turns)]
     space = False
@@ -53,7 +53,7 @@ def _media_first(dialogue: Dialogue, end: str) -> list[Segment]:
 
 
 def minigpt4(dialogue: Dialogue) -> list[Segment]:
-    """MiniGPT-4, stage 2: ``###Human: <Img><image></Img> {instruction} ###Assistant: `` and, apart, ``{answer}###``.
+    """MiniGPT-4, stage 2: ``###Human: <Img><image></Img> {instruction} ###Assistant: ``, separately ``{answer}###``.
 
     ``<Img>`` and ``</Img>`` are plain text, and so is ``###``, which tokenizers encode in more than one way. Every turn
     after the first begins with the ``###`` that ended the answer before it.
@@ -72,7 +72,7 @@ def minigpt4(dialogue: Dialogue) -> list[Segment]:
 def minigpt4_llama2(dialogue: Dialogue) -> list[Segment]:
     """MiniGPT-4 on LLaMA-2: ``<s>[INST] <Img><image></Img> {instruction} [/INST] {answer}</s>`` for every turn.
 
-    Prompt and answer are tokenised apart as in :func:`minigpt4`.
+    Prompt and answer are tokenised separately, as in :func:`minigpt4`.
     """
     laid: list[Segment] = []
     opening, system = "[INST] ", dialogue.system
@@ -87,7 +87,7 @@ def minigpt4_llama2(dialogue: Dialogue) -> list[Segment]:
 
 
 def _wrapped(dialogue: Dialogue, message: Message) -> list[Segment]:
-    """Each medium between its marks, one space between it and what follows or precedes it."""
+    """Put each medium between its marks, with one space between it and the text before or after it."""
     laid: list[Segment] = []
     pieces = [piece for piece in dialogue.pieces(message) if not isinstance(piece, str) or piece.strip()]
     for index, piece in enumerate(pieces):

@@ -1,14 +1,13 @@
 """The LLM's own chat template: ``chat``.
 
 The template of the tokenizer is rendered with numbered placeholders instead of the contents, so that no content passes
-through Jinja. The loss covers what follows the generation prompt: the answer, and the template's text up to and with
-its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
+through Jinja. The loss covers the text after the generation prompt: the answer, and the template's text up to and
+including its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
 
-Three properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a
-fixed day, since prompts that change from day to day would not be those that the adapter was trained with. A template
-may have no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of
-the first user's words. A template may take a content as a list of parts alone (SmolVLM, Idefics): it gets one part of
-text.
+Three properties of published templates need special treatment. A template may contain the date (Llama 3.2, Mistral
+Small): it is given a fixed day, so that prompts equal those of the training. A template may have no system role (Gemma
+raises an error, Mistral drops or moves it): the system text is then put before the first user's words. A template may
+accept content only as a list of parts (SmolVLM, Idefics): it is given one part of text.
 
 Further variables of a template, such as Qwen 3's ``enable_thinking``, are arguments of the layout.
 """
@@ -41,7 +40,7 @@ _CLOCK = """{%- macro strftime_now(format) -%}
 {%- endfor -%}
 {%- endmacro %}
 """
-"""Takes the place of the function that transformers gives to templates; variables of a template cannot be functions."""
+"""Replaces the function that transformers passes to templates; variables of a template cannot be functions."""
 
 _SET = frozenset(
     [
@@ -74,7 +73,7 @@ _HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
 
 def chat(dialogue: Dialogue) -> list[Segment]:
-    """Render the tokenizer's chat template around placeholders and put the contents in their places."""
+    """Render the tokenizer's chat template with placeholders and replace them by the contents."""
     tokenizer = dialogue.tokenizer
     if not getattr(tokenizer, "chat_template", None):
         raise LayoutError(
@@ -95,7 +94,7 @@ def chat(dialogue: Dialogue) -> list[Segment]:
     elif system:
         contents[0] = [*system, Text("\n\n"), *contents[0]]
         dialogue.notes.append(
-            "this tokenizer's chat template has no system role (or moves it), so the system text is put in front of "
+            "this tokenizer's chat template has no system role (or moves it), so the system text is put before "
             "the first user's words"
         )
     learnt = [False] * (len(roles) - len(dialogue.turns)) + [_is_learnt(message) for message in dialogue.turns]
@@ -132,7 +131,7 @@ def writes_date(tokenizer: Any) -> bool:
 
 
 def added_token_in(text: str, tokenizer: Any) -> re.Match[str] | None:
-    """The first of the tokenizer's added tokens in a text; tokens of white space do not count."""
+    """The first of the tokenizer's added tokens in a text, tokens of white space excepted."""
     tokens = sorted((token for token in tokenizer.get_added_vocab() if token.strip()), key=len, reverse=True)
     return re.search("|".join(map(re.escape, tokens)), text) if tokens else None
 
@@ -156,12 +155,12 @@ class _Renderer:
     arguments: Mapping[str, Any]
 
     def __call__(self, roles: Sequence[str], *, generation: bool) -> str:
-        """The text for turns of these roles.
+        """Render turns of these roles.
 
         Raises:
             LayoutError: the template refuses them.
         """
-        from jinja2 import TemplateError  # it is only needed with a chat template, which transformers renders by it
+        from jinja2 import TemplateError  # needed for chat templates only, which transformers renders with it
 
         refused = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
         try:
@@ -181,7 +180,7 @@ class _Renderer:
                 f"template 'chat': this tokenizer's chat template refuses turns of {', '.join(roles)}: {first}; choose "
                 "'vicuna_v1' or another template, or give the tokenizer another chat template"
             ) from error
-        # A template that drops a turn drops it in both forms.
+        # A template that drops a turn does so in both forms, so the form that renders more of them is the right one.
         return text if first is None and len(_HOLE.findall(in_parts)) <= len(_HOLE.findall(text)) else in_parts
 
     def _rendered(self, roles: Sequence[str], generation: bool, *, parts: bool) -> str:
@@ -215,7 +214,7 @@ def _variables(template: str) -> frozenset[str]:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """transformers' mark around answers; its content is read as usual."""
+        """The block tag by which transformers marks answers; its content is parsed as usual."""
 
         tags = {"generation"}  # noqa: RUF012 - declared by jinja2
 
@@ -227,7 +226,7 @@ def _variables(template: str) -> frozenset[str]:
         parsed = ImmutableSandboxedEnvironment(extensions=[loopcontrols, Generation]).parse(template)
     except TemplateError:
         return frozenset()
-    # A template assigns variables of its own inside of loops, and defaults to arguments that it finds undefined.
+    # A template also assigns variables inside loops, and sets defaults for undefined arguments.
     assigned = {name.name for name in parsed.find_all(nodes.Name) if name.ctx == "store"}
     tests = (test for test in parsed.find_all(nodes.Test) if test.name in ("defined", "undefined", "none"))
     asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
@@ -235,33 +234,33 @@ def _variables(template: str) -> frozenset[str]:
 
 
 def _with_date(template: str, date: str | None) -> tuple[str, dict[str, Any]]:
-    """A chat template that gets a fixed day, and the variables for it."""
+    """A chat template with a fixed date, and the variables for it."""
     day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
     if "strftime_now" in template:
         directives = {name: day.strftime(f"%{name}") for name in "aAbBcdHIjmMpSUwWxXyY"}
         directives |= {f"-{name}": str(int(directives[name])) for name in "dHIjmMS"}
         return _CLOCK + template, {"inlay_date": directives}
-    # Llama 3.1 has no clock and writes a day of its own, unless it is given one in this form.
+    # Llama 3.1 does not call strftime_now; it has a default date, unless it is given one in this form.
     return template, {} if date is None else {"date_string": day.strftime("%d %b %Y")}
 
 
 def own_template(tokenizer: Any, date: str | None, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any], bool]:
-    """The tokenizer's chat template as the layout ``chat`` runs it.
+    """The tokenizer's chat template in the form in which the layout ``chat`` renders it.
 
     Args:
-        tokenizer: of the language model.
-        date: of the layout.
-        arguments: of the layout.
+        tokenizer: the tokenizer of the language model.
+        date: the date of the layout.
+        arguments: the arguments of the layout.
 
     Returns:
-        The Jinja text, its variables, and whether it has a place for a system text.
+        The Jinja text, its variables, and whether it supports a system text.
     """
     template, variables = _with_date(tokenizer.get_chat_template(), date)
     return template, {**variables, **arguments}, _takes_system(_Renderer(tokenizer, date, arguments))
 
 
 def _takes_system(render: _Renderer) -> bool:
-    """Whether the system text comes first, once, in training and in generation, however many turns there are."""
+    """Whether the system text comes first, exactly once, in training and in generation, for any number of turns."""
     for roles in (["system", "user"], ["system", "user", "assistant"], ["system", "user", "assistant", "user"]):
         try:
             rendered = render(roles, generation=roles[-1] == "user")
@@ -277,7 +276,7 @@ def _in_order(rendered: str, roles: Sequence[str]) -> bool:
 
 
 def _answer_starts(rendered: str, roles: Sequence[str], render: _Renderer) -> dict[int, int]:
-    """Where each assistant's turn starts in the rendered text: behind the generation prompt."""
+    """Start of each assistant's turn in the rendered text: the end of the generation prompt."""
     starts = {}
     for index, role in enumerate(roles):
         if role == "assistant":

@@ -36,8 +36,8 @@ def vicuna_v1(dialogue: Dialogue) -> list[Segment]:
     r"""Vicuna 1.1 and later, as LLaVA 1.5 uses it.
 
     ``{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
-    ``</s>`` and the next ``USER``. The only medium of a turn stands in front of the words, as published; of several,
-    each stays where the user put it.
+        ``</s>`` and the next ``USER``. The only medium of a turn precedes the words, as published; several media keep
+        their positions.
     """
     laid: list[Segment] = [Text(dialogue.system, literal=False), Text(" ")] if dialogue.system else []
     for message in dialogue.turns:
@@ -49,7 +49,7 @@ def vicuna_v1(dialogue: Dialogue) -> list[Segment]:
 
 
 def with_newlines(pieces: Sequence[Piece]) -> list[Segment]:
-    """A user's turn with a newline behind each medium, and a space between words and the medium behind them.
+    """A user's turn with a newline after each medium, and a space between words and the medium after them.
 
     White space at the ends of a turn with media is removed, so that a medium alone has no newline (as published).
     """
@@ -73,7 +73,7 @@ def _pieces(dialogue: Dialogue, message: Message) -> list[Piece]:
     media = media_of([message])
     if len(media) == 1 and not media_lead(message):
         dialogue.notes.append(
-            "template 'vicuna_v1' puts the only medium of a turn in front of its words, as LLaVA 1.5 was trained"
+            "template 'vicuna_v1' puts the only medium of a turn before its words, as in the training of LLaVA 1.5"
         )
         return [*media, dialogue.words(message)]
     return dialogue.pieces(message)

@@ -29,7 +29,7 @@ def prismatic_pure(dialogue: Dialogue) -> list[Segment]:
 
 def _laid(dialogue: Dialogue, start: str, wrapped: Callable[[Text], list[Text]]) -> list[Segment]:
     if not media_lead(Message("user", tuple(part for turn in dialogue.turns for part in turn.content))):
-        dialogue.notes.append("the templates of prismatic put all media in front of all words, as they were trained")
+        dialogue.notes.append("the templates of prismatic put all media before all words, as in their training")
     laid: list[Segment] = [Media(part) for part in media_of(dialogue.turns)]
     if start:
         laid.append(Text(start, literal=False))

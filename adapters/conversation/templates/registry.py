@@ -1,4 +1,4 @@
-"""The templates by name, and how a template of your own is added."""
+"""The templates by name, and the registration of user-defined ones."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ TEMPLATES: dict[str, Template] = {
 def register_template(name: str, template: Template) -> None:
     """Add a template, to use it in layouts and to read bundles that name it.
 
-    Call it in every process, before the first layout or bundle that names the template. The same function again
-    replaces itself.
+    Call it in every process, before the first layout or bundle that names the template. Registering the same function
+        again is allowed.
 
     Args:
         name: letters, digits, ``_``, ``.`` and ``-``; a bundle stores it.
@@ -76,10 +76,10 @@ def register_template(name: str, template: Template) -> None:
 
 
 def template_named(name: str) -> Template:
-    """The template of a name.
+    """The template with a name.
 
     Raises:
-        LayoutError: there is none.
+        LayoutError: there is no such template.
     """
     if not isinstance(name, str) or name not in TEMPLATES:
         raise LayoutError(

@@ -19,7 +19,7 @@ __all__ = ["BLIP2_KEYS", "INSTRUCTBLIP_KEYS", "matches", "read"]
 
 
 def _keys(start: str) -> KeyTable:
-    """The names of both models; ``start`` is where our Q-Former begins."""
+    """The key table of both models; ``start`` is the prefix of our Q-Former's names."""
     return KeyTable(
         (
             ("query_tokens", f"{start}query_tokens"),
@@ -38,20 +38,20 @@ BLIP2_KEYS = _keys(PLAIN)
 INSTRUCTBLIP_KEYS = _keys(INSTRUCT)
 
 _QFORMER = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
-"""Settings of BERT that our Q-Formers have fixed."""
+"""Settings of BERT that are fixed in our Q-Formers."""
 
 
 def matches(source: Source) -> bool:
-    """Whether a folder holds one of the two models."""
+    """Whether a folder contains one of the two models."""
     return source.path.is_dir() and source.config.get("model_type") in ("blip-2", "instructblip")
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder; only files with tensors of the adapter are opened.
+    """Read a folder; only files with tensors of the adapter are opened.
 
     Args:
         source: the folder.
-        template: of the conversations; ``blip2`` or ``instructblip`` if not given.
+        template: the template of the conversations; ``blip2`` or ``instructblip`` if not given.
 
     Raises:
         ConvertError: a setting or a tensor that cannot be converted.
@@ -64,8 +64,8 @@ def read(source: Source, template: str | None) -> Imported:
             raise ConvertError(f"{source}: qformer_config.{field}: expected {expected}, got {shown(value)}")
     if former.get("use_qformer_text_input"):
         raise ConvertError(
-            f"{source}: qformer_config.use_qformer_text_input: a model for retrieval has no language model, so it is "
-            "no adapter; convert a Blip2ForConditionalGeneration"
+            f"{source}: qformer_config.use_qformer_text_input: a model for retrieval has no language model, so "
+            "it has no adapter; convert a Blip2ForConditionalGeneration"
         )
     keys, start = (INSTRUCTBLIP_KEYS, INSTRUCT) if instruct else (BLIP2_KEYS, PLAIN)
     renamed = keys.rename(source.weights, source)

@@ -1,8 +1,8 @@
 """LLaVA 1.5 and 1.6 as transformers stores them: ``Llava`` and ``LlavaNextForConditionalGeneration``.
 
-Names on disk depend on the version that wrote them: ``multi_modal_projector.*`` up to 4.51 and again from 5.0, with
-``vision_tower.vision_model.*`` or ``vision_tower.*``; ``model.multi_modal_projector.*`` in 4.52 to 4.57. The language
-model and the vision tower stay in the folder, which is then the backbone of the adapter.
+The names on disk depend on the version of transformers that wrote them: ``multi_modal_projector.*`` up to 4.51 and
+again from 5.0, with ``vision_tower.vision_model.*`` or ``vision_tower.*``; ``model.multi_modal_projector.*`` in 4.52 to
+4.57. The language model and the vision tower stay in the folder, which is then the backbone of the adapter.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ KEYS = KeyTable(
     },
     prefixes=("", "model."),
 )
-"""Names of all versions; the first of each is the oldest, which every program reads."""
+"""Names of all versions, the oldest first, which every program reads."""
 
 _TYPES = ("llava", "llava_next")
 
 
 def matches(source: Source) -> bool:
-    """Whether a folder holds one of the two classes."""
+    """Whether a folder contains one of the two classes."""
     return source.path.is_dir() and source.config.get("model_type") in _TYPES and "text_config" in source.config
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder; only files with tensors of the projector are opened.
+    """Read a folder; only files with tensors of the projector are opened.
 
     Args:
         source: the folder.
-        template: of the conversations; that of the folder's chat template if not given.
+        template: the template of the conversations; that of the folder's chat template if not given.
 
     Raises:
         ConvertError: a setting or a tensor that cannot be converted.
@@ -73,7 +73,7 @@ def read(source: Source, template: str | None) -> Imported:
     if tiled:
         side = (config.get("vision_config") or {}).get("image_size", 336)
         fields["tiling"] = anyres(config.get("image_grid_pinpoints"), source, transposed=False, side=side)
-    # The vision towers without a class token have nothing to drop, and are stored as "full".
+    # A vision tower without a class token is stored as "full", since it has no token to drop.
     kinds = {"default": "drop", "full": "keep" if _has_class_token(config) else "none"}
     return Imported(
         system="llava",

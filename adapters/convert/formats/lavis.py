@@ -1,8 +1,9 @@
 """BLIP-2 and InstructBLIP of LAVIS (https://github.com/salesforce/LAVIS): ``.pth`` files of stage 1, stage 2 and later.
 
-LAVIS saves what it trained, so a file of stage 2 is an adapter: Q-Former, query tokens, ``ln_vision`` and the layer in
-front of the LLM. A file of stage 1 has no such layer; it is new in stage 2, as here. Its text branch, heads and
-temperature are used by stage 1 alone. A vision tower or an LLM in the file is compared with the backbone's.
+LAVIS saves the trained tensors only, so a file of stage 2 is an adapter: Q-Former, query tokens, ``ln_vision`` and the
+linear layer to the LLM. A file of stage 1 does not have this layer, which is initialised randomly in stage 2 and here.
+Its text branch, heads and temperature are used in stage 1 only. A vision tower or an LLM in the file is compared with
+the backbone's.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ VISION_KEYS = (
     ("visual_encoder.blocks.{n}.attn.proj.{leaf}", "backbone.image.encoder.layers.{n}.self_attn.projection.{leaf}"),
     ("visual_encoder.blocks.{n}.mlp.{leaf*}", "backbone.image.encoder.layers.{n}.mlp.{leaf}"),
 )
-"""EVA ViT-g in LAVIS -> in transformers, where the three biases of attention are one."""
+"""Names of EVA ViT-g in LAVIS -> in transformers, which joins the three biases of attention."""
 
 _STAGE_1 = "of stage 1 alone"
 _BRANCH = "text branch of stage 1, which BLIP-2 does not use with a language model"
 
 
 def _keys(start: str, ignored: Mapping[str, str]) -> KeyTable:
-    """The names of both models; ``start`` is where our Q-Former begins."""
+    """The key table of both models; ``start`` is the prefix of our Q-Former's names."""
     norm = "model.layernorm" if start == PLAIN else "model.embeddings.layernorm"
     layer, ours = "Qformer.bert.encoder.layer.{n}.", f"{start}model.encoder.layer.{{n}}."
     return KeyTable(
@@ -81,18 +82,18 @@ INSTRUCTBLIP_KEYS = _keys(INSTRUCT, {})
 
 
 def matches(source: Source) -> bool:
-    """Whether a file holds a Q-Former of LAVIS."""
+    """Whether a file contains a Q-Former of LAVIS."""
     if not source.path.is_file() or source.path.suffix not in (".pth", ".pt", ".bin"):
         return False
     return "query_tokens" in source.weights and any(name.startswith("Qformer.bert.") for name in source.weights)
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A file.
+    """Read a file.
 
     Args:
         source: the file.
-        template: of the conversations; ``blip2`` or ``instructblip`` if not given.
+        template: the template of the conversations; ``blip2`` or ``instructblip`` if not given.
 
     Raises:
         ConvertError: a tensor that cannot be converted.

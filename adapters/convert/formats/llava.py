@@ -1,7 +1,7 @@
 """Checkpoints of the LLaVA code base (Liu et al., 2023, https://github.com/haotian-liu/LLaVA), versions 1.0 to 1.6.
 
 Three forms: ``mm_projector.bin`` of stage 1; a LoRA run with ``adapter_model`` and ``non_lora_trainables.bin``; and a
-whole model, of which the projector is taken and the LLM is compared with the one that the adapter is imported for.
+whole model, of which the projector is taken and the LLM is compared with that of the backbone.
 ``config.json`` names the vision tower, its layer, and the way in which a picture becomes a square or tiles.
 """
 
@@ -52,22 +52,23 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A checkpoint.
+    """Read a checkpoint.
 
     Args:
         source: file or folder.
-        template: of the conversations; ``plain`` for a projector of stage 1 and ``vicuna_v1`` otherwise, if not given.
+        template: the template of the conversations; if not given, ``plain`` for a projector of stage 1, otherwise
+            ``vicuna_v1``.
 
     Raises:
         ConvertError: a setting or a tensor that cannot be converted.
     """
     config = source.config
     if not config:
-        raise ConvertError(f"{source}: expected the config.json of the run beside it, which names layer and geometry")
+        raise ConvertError(f"{source}: expected the config.json of the run in the same folder, for layer and geometry")
     if config.get("mm_use_im_start_end"):
         raise ConvertError(
             f"{source}: mm_use_im_start_end: checkpoints with <im_start> and <im_end> around each picture cannot be "
-            "converted, since no template lays these tokens out"
+            "converted, since no template has these tokens"
         )
     lora, adapter_config, weights = None, dict[str, Any](), _weights(source)
     if source.path.is_dir() and source.has(CONFIG):
@@ -110,7 +111,7 @@ def read(source: Source, template: str | None) -> Imported:
 
 
 def _weights(source: Source) -> Tensors:
-    """The file with the projector, or all weights of a whole model."""
+    """The tensors of the file with the projector, or of the whole model."""
     if source.path.is_file():
         return source.weights
     if source.has(CONFIG) and not source.has(BESIDE_LORA):
@@ -119,19 +120,19 @@ def _weights(source: Source) -> Tensors:
             "(checkpoint-*) of some forks do not have it; take the folder that the run wrote at its end, or give the "
             "LoRA alone: --format peft"
         )
-    # The projector of a LoRA run is in the one file, that of stage 1 in the other.
+    # non_lora_trainables.bin has the projector of a LoRA run, mm_projector.bin that of stage 1.
     name = source.has(BESIDE_LORA) if source.has(CONFIG) else source.has(PROJECTOR)
     return source.weights if name is None else Tensors.of_file(name)
 
 
 def _projector(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: Source) -> PartSizes:
-    """Kind and sizes, by the config and the tensors, which have to agree."""
+    """Kind and sizes of the projector, by the config and the tensors, which must agree."""
     kind = config.get("mm_projector_type", "linear")
     found = re.fullmatch(r"mlp([1-9])x_gelu", str(kind))
     if kind != "linear" and found is None:
         raise ConvertError(f"{source}: mm_projector_type: expected linear or mlp2x_gelu, got {shown(kind)}")
     depth = 1 if found is None else int(found[1])
-    # LLaVA's code makes a linear of "mlp1x_gelu" in a sequence, and of "linear" without one.
+    # LLaVA's code puts the linear of "mlp1x_gelu" into a sequence, that of "linear" not.
     first = "inputs.image.layer.weight" if found is None else "inputs.image.layers.0.weight"
     if first not in tensors or tensors[first].dim() != 2:
         held = ", ".join(sorted(tensors)) or "none"
@@ -142,7 +143,7 @@ def _projector(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source:
 
 
 def _pictures(config: Mapping[str, Any], source: Source) -> tuple[str | None, Any]:
-    """Tiling rule and geometry."""
+    """Tiling rule and geometry of pictures."""
     ratio = config.get("image_aspect_ratio") or "square"
     if ratio in ("pad", "square"):
         return None, {"pad": "pad", "square": "crop"}[ratio]
@@ -150,7 +151,7 @@ def _pictures(config: Mapping[str, Any], source: Source) -> tuple[str | None, An
         raise ConvertError(f"{source}: image_aspect_ratio: expected square, pad or anyres, got {shown(ratio)}")
     merge = config.get("mm_patch_merge_type", "flat")
     if merge != "spatial_unpad":
-        raise ConvertError(f"{source}: mm_patch_merge_type: expected spatial_unpad beside anyres, got {shown(merge)}")
+        raise ConvertError(f"{source}: mm_patch_merge_type: expected spatial_unpad with anyres, got {shown(merge)}")
     return anyres(config.get("image_grid_pinpoints"), source, transposed=True), "crop"
 
 
@@ -158,10 +159,10 @@ def anyres(points: Any, source: Source, *, transposed: bool, side: int | None = 
     """The tiling rule of a list of canvases in pixels.
 
     Args:
-        points: pairs of sizes, also as text.
-        source: for errors.
+        points: pairs of sizes, or their text.
+        source: the checkpoint, for errors.
         transposed: whether a pair is (width, height), as in LLaVA's code, and not (height, width).
-        side: of a tile in pixels; the smallest size in the list if not given.
+        side: the side of a tile in pixels; the smallest size in the list if not given.
     """
     numbers = [int(text) for text in re.findall(r"\d+", str(points))]
     side = side or min(numbers, default=0)

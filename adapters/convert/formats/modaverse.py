@@ -1,7 +1,7 @@
 """ModaVerse (Wang et al., 2024, https://github.com/xinke-wang/ModaVerse): ``pytorch_model.pt`` of the released weights.
 
 The input projector of all modalities, LoRA on the attention of Vicuna, and both whole embedding matrices, whose last
-six rows are the new tokens. There is no output projector: stock generators read the answer.
+six rows are the new tokens. There is no output projector, because the answer is a prompt for stock generators.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A file or folder.
+    """Read a file or folder.
 
     Args:
-        source: either.
-        template: of the conversations; ``modaverse`` if not given.
+        source: the file or folder.
+        template: the template of the conversations; ``modaverse`` if not given.
 
     Raises:
         ConvertError: a tensor that cannot be converted.

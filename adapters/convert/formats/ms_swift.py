@@ -1,6 +1,6 @@
 """ms-swift's ``lora_llm`` runs (https://github.com/modelscope/ms-swift): LoRA on the LLM, other modules in full.
 
-A PEFT folder with ``vit.safetensors`` beside it, which holds the projector, and the vision tower if it was trained. The
+A PEFT folder with ``vit.safetensors``, which contains the projector, and the vision tower if it was trained. The
 base model is a LLaVA folder of transformers; names are those of its parameters in memory, which changed with 4.52.
 """
 
@@ -24,20 +24,20 @@ KEYS = KeyTable(
     ),
     prefixes=("base_model.model.model.", "base_model.model."),
 )
-"""Names from transformers 4.52 on, and before."""
+"""Prefixes of transformers since 4.52, and before."""
 
 
 def matches(source: Source) -> bool:
-    """Whether a folder holds a LoRA and the other trained modules."""
+    """Whether a folder contains a LoRA and the other trained modules."""
     return source.path.is_dir() and source.has(CONFIG) is not None and source.has(VISION) is not None
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder; :func:`~inlay.adapters.convert.on_base.on_base` adds the other parts of the base model.
+    """Read a folder; :func:`~inlay.adapters.convert.on_base.on_base` adds the other parts of the base model.
 
     Args:
         source: the folder.
-        template: of the conversations; that of the base model if not given.
+        template: the template of the conversations; that of the base model if not given.
 
     Raises:
         ConvertError: a kind of LoRA that inlay does not compute, or a tensor that the format does not have.

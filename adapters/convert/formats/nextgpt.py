@@ -21,7 +21,7 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["KEYS", "matches", "read"]
 
 _SUFFIXES: dict[Modality, str] = {"image": "", "video": "_video", "audio": "_audio"}
-"""Modality -> end of the name of its output projector."""
+"""Modality -> suffix of the name of its output projector."""
 _PARTS = {"fc": "project_in", "tfm": "transformer", "model": "project_out"}
 
 KEYS = KeyTable(
@@ -44,7 +44,7 @@ KEYS = KeyTable(
 )
 
 _ENCODER = {"audio": {"scaled": False, "reach_end": False}, "video": {"reach_end": False}}
-"""ImageBind in NExT-GPT's fork: without its factor on sounds, and with its own sampling of clips."""
+"""ImageBind as in NExT-GPT's fork: without the factor on sounds, and with different sampling of clips."""
 
 
 def matches(source: Source) -> bool:
@@ -55,11 +55,11 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A file or folder.
+    """Read a file or folder.
 
     Args:
-        source: either.
-        template: of the conversations; ``nextgpt`` if not given.
+        source: the file or folder.
+        template: the template of the conversations; ``nextgpt`` if not given.
 
     Raises:
         ConvertError: a tensor that cannot be converted.
@@ -84,7 +84,7 @@ def _has(tensors: Mapping[str, Tensor], modality: str) -> bool:
 
 
 def _output(tensors: Mapping[str, Tensor], modality: str, source: Source) -> PartSizes:
-    """Sizes of an output projector; heads and dropout are the published ones."""
+    """Sizes of an output projector from its tensors; heads and dropout are the published ones."""
     start = f"outputs.{modality}."
     needed = ("queries", "project_in.weight", "project_out.weight", "transformer.encoder.layers.0.linear1.weight")
     if missing := [name for name in needed if f"{start}{name}" not in tensors]:

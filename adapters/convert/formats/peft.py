@@ -1,6 +1,6 @@
 """A LoRA folder of PEFT (https://github.com/huggingface/peft) on a language model, or on a LLaVA or BLIP-2 folder.
 
-With a multimodal folder as its base model, the adapter gets the projector of that folder too.
+If the base model is a multimodal folder, the adapter also has the projector of that folder.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ __all__ = ["matches", "read"]
 
 
 def matches(source: Source) -> bool:
-    """Whether a folder holds a LoRA."""
+    """Whether a folder contains a LoRA."""
     return source.path.is_dir() and source.has(CONFIG) is not None
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder.
+    """Read a folder.
 
     Args:
         source: the folder.
-        template: of the conversations; ``chat``, the language model's own, if not given.
+        template: the template of the conversations; ``chat``, the language model's own, if not given.
 
     Raises:
-        ConvertError: a kind of LoRA that inlay does not compute, or a tensor that is not LoRA's.
+        ConvertError: a kind of LoRA that inlay does not compute, or a tensor that does not belong to a LoRA.
     """
     lora, config = read_lora(source)
     named = config.get("base_model_name_or_path")

@@ -38,7 +38,7 @@ _VISION = {
     "siglip-vit-so400m": "google/siglip-so400m-patch14-224",
     "siglip-vit-so400m-384px": "google/siglip-so400m-patch14-384",
 }
-"""Vision backbones of timm that transformers has with the same features."""
+"""Vision backbones of timm -> Hub ids of the same models in transformers, with equal features."""
 _LANGUAGE = {
     "vicuna-v15-7b": ("lmsys/vicuna-7b-v1.5", "prismatic"),
     "vicuna-v15-13b": ("lmsys/vicuna-13b-v1.5", "prismatic"),
@@ -46,7 +46,7 @@ _LANGUAGE = {
     "llama2-13b-pure": ("meta-llama/Llama-2-13b-hf", "prismatic_pure"),
     "mistral-v0.1-7b-pure": ("mistralai/Mistral-7B-v0.1", "prismatic_pure"),
 }
-"""Language model -> Hub id and template; the prompts of the others are not among ours."""
+"""Language model -> Hub id and template; there are no templates for the prompts of the others."""
 _GEOMETRIES: dict[str, Geometry] = {"resize-naive": "squash", "resize-crop": "crop", "letterbox": "pad"}
 
 
@@ -56,11 +56,11 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A run folder or a checkpoint in it.
+    """Read a run folder or a checkpoint in it.
 
     Args:
-        source: either.
-        template: of the conversations; that of the language model if not given.
+        source: the file or folder.
+        template: the template of the conversations; that of the language model if not given.
 
     Raises:
         ConvertError: a setting or a tensor that cannot be converted.
@@ -116,7 +116,7 @@ def read(source: Source, template: str | None) -> Imported:
 
 
 def _file(source: Source) -> Source | None:
-    """The checkpoint of a run."""
+    """The path of the checkpoint of a run."""
     if source.path.is_file():
         return source if source.path.suffix == ".pt" else None
     file = source.has(LATEST)

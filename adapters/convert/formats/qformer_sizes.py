@@ -13,7 +13,7 @@ from inlay.adapters.convert.source import ConvertError
 __all__ = ["HEAD", "INSTRUCT", "PLAIN", "qformer_sizes"]
 
 PLAIN, INSTRUCT = "inputs.image.qformer.", "inputs.image."
-"""Where the parts of the two Q-Formers begin: BLIP-2's, and InstructBLIP's with a text branch."""
+"""Name prefixes of the two Q-Formers: BLIP-2's, and InstructBLIP's with a text branch."""
 HEAD = 64
 """Width of an attention head of BERT, which is not in the files of LAVIS."""
 
@@ -22,12 +22,12 @@ def qformer_sizes(tensors: Mapping[str, Tensor], start: str, where: object) -> d
     """Fields of the projector's configuration that the shapes determine.
 
     Args:
-        tensors: our names.
+        tensors: the tensors by our names.
         start: :data:`PLAIN` or :data:`INSTRUCT`.
-        where: for errors.
+        where: the source, for errors.
 
     Raises:
-        ConvertError: a tensor that determines a size is missing or misshapen.
+        ConvertError: a tensor that determines a size is missing or has another rank.
     """
     layers = f"{start}model.encoder.layer."
     numbers = {int(found[1]) for name in tensors if (found := re.match(rf"{re.escape(layers)}(\d+)\.", name))}
@@ -39,7 +39,7 @@ def qformer_sizes(tensors: Mapping[str, Tensor], start: str, where: object) -> d
     }
     for what, (name, axes) in needed.items():
         if name not in tensors or tensors[name].dim() != axes:
-            raise ConvertError(f"{where}: expected a Q-Former, whose {what} is missing or misshapen ({name})")
+            raise ConvertError(f"{where}: expected a Q-Former, whose {what} is missing or has another rank ({name})")
     queries, key, ffn = (tensors[name].shape for name, _ in needed.values())
     sizes = {
         "width_in": key[1],

@@ -1,7 +1,7 @@
 """TinyLLaVA Factory (Jia et al., 2024, https://arxiv.org/abs/2405.11788): folders with its ``config.json``.
 
-Three forms: a run with one file for each of ``connector/``, ``language_model/`` and ``vision_tower/``; the same with a
-LoRA beside them; and a whole model in ``model.safetensors``. The connector is the adapter's projector.
+Three forms: a run with one file for each of ``connector/``, ``language_model/`` and ``vision_tower/``; such a run with
+a LoRA; and a whole model in ``model.safetensors``. The connector is the adapter's projector.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ KEYS = KeyTable(
         "{rest*}.position_ids": "position numbers",
     },
 )
-"""Names in the whole model; a file of a folder has them behind the name of its module."""
+"""Names in the whole model; the names in the file of a module have the module's name as prefix."""
 
 _FILES = {
     "connector/pytorch_model.bin": "connector.",
     "language_model/pytorch_model.bin": "language_model.",
     "vision_tower/pytorch_model.bin": "vision_tower._vision_tower.",
 }
-"""File of a run -> beginning of its names in the whole model."""
+"""File of a run -> prefix of its names in the whole model."""
 _GEOMETRIES: dict[str, Geometry] = {"pad": "pad", "square": "crop"}
 
 
@@ -52,12 +52,12 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder; of language model and vision tower only the names are read here.
+    """Read a folder; of language model and vision tower only the names are read.
 
     Args:
         source: the folder.
-        template: of the conversations; ``plain`` for a connector of the first stage and ``vicuna_v1`` otherwise, if
-            not given.
+        template: the template of the conversations; if not given, ``plain`` for a connector of the first stage,
+            otherwise ``vicuna_v1``.
 
     Raises:
         ConvertError: a setting or a tensor that cannot be converted.
@@ -68,7 +68,7 @@ def read(source: Source, template: str | None) -> Imported:
     if files and "connector." not in files:
         raise ConvertError(f"{source}: connector/pytorch_model.bin is missing, which holds the projector")
     weights: Mapping[str, Tensor] = Joined(files) if files else source.weights
-    # PEFT's name of the matrix below a LoRA layer is in the files of a run.
+    # The files of a run use PEFT's name for the matrix inside a LoRA layer.
     stored = {name.replace(".base_layer.", "."): name for name in weights}
     renamed = KEYS.rename(stored, source)
     names = {own: stored[name] for own, name in renamed.names.items()}
@@ -94,7 +94,7 @@ def read(source: Source, template: str | None) -> Imported:
 
 
 def _projector(source: Source, tensors: Mapping[str, Tensor]) -> PartSizes:
-    """Kind and sizes, by the config and the tensors, which have to agree."""
+    """Kind and sizes of the connector, by the config and the tensors, which must agree."""
     kind = source.config.get("connector_type")
     found = re.fullmatch(r"mlp([1-9])x_gelu", str(kind))
     if kind != "linear" and found is None:
@@ -124,7 +124,7 @@ def _layer(source: Source) -> int:
 
 def _class_token(source: Source) -> str:
     chosen = source.config.get("vision_feature_select_strategy", "patch")
-    kinds = {"patch": "drop", "cls_patch": "keep"}  # "patch" leaves the first feature out, SigLIP's first patch too
+    kinds = {"patch": "drop", "cls_patch": "keep"}  # "patch" drops the first feature, also SigLIP's first patch
     if chosen not in kinds:
         raise ConvertError(
             f"{source}: vision_feature_select_strategy: expected patch or cls_patch, got {shown(chosen)}"

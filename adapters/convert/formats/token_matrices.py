@@ -1,7 +1,7 @@
 """The layout that NExT-GPT and ModaVerse share: one linear projector, LoRA on the LLM, and whole embedding matrices.
 
-Of both resized matrices only the last rows are new tokens. The other rows have to be the LLM's: an adapter does not
-hold them, so a checkpoint that trained them gives other answers on the LLM.
+Only the last rows of both resized matrices are new tokens. The other rows must equal the LLM's: they are not part of an
+adapter, so a checkpoint that trained them would give other answers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from inlay.adapters.llm_parts.token_rows import TokensConfig
 __all__ = ["INPUT", "OUTPUT", "checkpoint_file", "llm_pairs", "read_trained", "split_matrices"]
 
 INPUT, OUTPUT = "matrix.input", "matrix.output"
-"""Our names of the two matrices before they are split."""
+"""Our names for the two matrices before they are split."""
 _LORA = {"lora_alpha": 32.0, "lora_dropout": 0.1}
-"""Published settings of both systems, which the files do not hold (r = alpha = 32)."""
+"""Published settings of both systems, which the files do not contain (r = alpha = 32)."""
 
 
 def llm_pairs(start: str) -> tuple[tuple[str, str], ...]:
@@ -34,7 +34,7 @@ def llm_pairs(start: str) -> tuple[tuple[str, str], ...]:
     return (
         (f"{start}model.embed_tokens.weight", INPUT),
         (f"{start}lm_head.weight", OUTPUT),
-        # With and without PEFT's name of the adapter.
+        # With and without the adapter's name in PEFT, "default".
         (f"{start}{{module*}}.lora_{{half}}.default.weight", "lora.{module}.lora_{half}.weight"),
         (f"{start}{{module*}}.lora_{{half}}.weight", "lora.{module}.lora_{half}.weight"),
     )
@@ -49,12 +49,12 @@ def checkpoint_file(source: Source) -> Source | None:
 
 
 def read_trained(source: Source, keys: KeyTable, tokens_of: Callable[[int], TokensConfig]) -> dict[str, Any]:
-    """The trained parts of a checkpoint, as arguments of ``Imported``.
+    """Read the trained parts of a checkpoint, as arguments of ``Imported``.
 
     Args:
         source: file or folder.
         keys: names of the tensors; those of the projector become ``inputs.image.layer.*``.
-        tokens_of: width of the LLM -> the new tokens.
+        tokens_of: function from the width of the LLM to the new tokens.
 
     Raises:
         ConvertError: a tensor that cannot be converted.
@@ -66,7 +66,7 @@ def read_trained(source: Source, keys: KeyTable, tokens_of: Callable[[int], Toke
     projector = tensors.get("inputs.image.layer.weight")
     if projector is None or projector.dim() != 2:
         name = keys.theirs("inputs.image.layer.weight")
-        raise ConvertError(f"{source}: expected the matrix {name}, which is missing or misshapen")
+        raise ConvertError(f"{source}: expected the matrix {name}, which is missing or is no matrix")
     width_out, width_in = projector.shape
     tokens = tokens_of(width_out)
     own = split_matrices(tensors, tokens.strings, source)
@@ -91,7 +91,7 @@ def split_matrices(tensors: dict[str, Tensor], strings: Sequence[str], source: S
     Args:
         tensors: our name -> tensor; changed in place.
         strings: the new tokens, in the order of their ids, which are the last ones.
-        source: its ``added_tokens.json``, if there is one, must give the tokens these ids.
+        source: the checkpoint; its ``added_tokens.json``, if there is one, must give the tokens these ids.
 
     Returns:
         The rows of the LLM's own tokens, by their names in the LLM.

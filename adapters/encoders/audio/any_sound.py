@@ -1,10 +1,11 @@
 """Any audio model of transformers on samples or spectrograms: a sound -> features, as many as its window has.
 
 AST (Gong et al., 2021, https://arxiv.org/abs/2104.01778), wav2vec2-BERT (https://arxiv.org/abs/2312.05187), SEW and
-others need no class of their own. Of a sound longer than the window the beginning is used. A shorter one is encoded
-alone, as its feature extractor gives it: AST's pads its spectrogram itself, others give a shorter input, and then the
-features behind the sound are zeros. So a sound has the same features in every batch, those of transformers. The output
-is a sequence, without the special tokens in front (AST has two), or a map that is read row by row.
+others need no class of their own. Only the beginning of a sound longer than the window is used. A shorter one is
+encoded separately, with the input of its feature extractor: AST's pads the spectrogram itself, others give a shorter
+input, and the features after the end of the sound are zeros. So a sound has the same features in every batch, equal to
+those of transformers. The output is a sequence, without its leading special tokens (AST has two), or a map that is read
+row by row.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class AnySoundEncoder(AudioEncoder):
     """An audio model of transformers whose output has a ``last_hidden_state``.
 
     Args:
-        model: of any class that takes the output of the extractor.
+        model: a model of any class that takes the output of the extractor.
         extractor: its feature extractor.
         seconds: the window.
         layer: ``"last"`` is the model's output; an integer indexes its hidden states.
@@ -131,7 +132,7 @@ def _time_axis(whole: Mapping[str, Tensor], half: Mapping[str, Tensor]) -> int |
 
 
 def _filled(rows: Sequence[Tensor]) -> list[Tensor]:
-    """Rows ``[1, ...]`` with zeros behind, so that all have the shape of the largest."""
+    """Pad rows ``[1, ...]`` with zeros at the end to the shape of the largest."""
     largest = [max(sizes) for sizes in zip(*(row.shape for row in rows), strict=True)]
     pads = [
         [end for size, own in zip(largest, row.shape, strict=True) for end in (size - own, 0)][::-1] for row in rows

@@ -3,7 +3,7 @@
 SigLIP, DINOv2 and DINOv3, AIMv2, DeiT, BEiT, BLIP, MetaCLIP 2, Pixtral, SAM, Swin, ConvNeXt, ResNet and others need no
 class of their own:
 
-- a **sequence** ``[n, tokens, width]`` is taken as it is, without its leading special tokens (class, distillation and
+- a **sequence** ``[n, tokens, width]`` is used without its leading special tokens (class, distillation and
   register tokens). How many there are is measured: at the input of the first block they are the same for every image;
 - a **map** of four dimensions is read row by row, ``[n, height * width, channels]``. The two axes of equal size are the
   space; in a map that is not square, the axis whose size is one of the config's widths has the channels;
@@ -39,10 +39,10 @@ class AnyVisionEncoder(VisionEncoder):
     """A vision model of transformers that takes ``pixel_values``.
 
     Args:
-        model: of any class whose output has a ``last_hidden_state``.
+        model: a model of any class whose output has a ``last_hidden_state``.
         processor: its image processor, for mean, standard deviation and size.
         layer: see :class:`VisionEncoder`; the model's own output by default.
-        class_token: see above; ``"auto"`` is ``"drop"`` where the model has one and ``"none"`` otherwise.
+        class_token: see above; ``"auto"`` is ``"drop"`` if the model has one and ``"none"`` otherwise.
         image_size: side of the square in pixels; by default that of the model's config, else of its processor.
         source: see :class:`VisionEncoder`.
         revision: see :class:`VisionEncoder`.

@@ -43,7 +43,7 @@ def eva_from_timm(
         model: the name of a pretrained model of timm (EVA-CLIP's other weights are ``merged2b`` instead of
             ``laion400m``), or an ``Eva`` module of timm.
         blocks: number of blocks to keep; BLIP-2 omits the last of 40.
-        dtype: of the weights.
+        dtype: the dtype of the weights.
 
     Raises:
         EncoderError: timm is not installed or has no such model, or the architecture is another one (EVA-02).

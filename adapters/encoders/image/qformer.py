@@ -74,7 +74,7 @@ class QFormerEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the Q-Former, which transformers keeps in float32 beside a vision tower in half precision."""
+        """The dtype of the Q-Former: float32 in transformers, also with a vision tower in half precision."""
         return self.qformer.query_tokens.dtype
 
     @property

@@ -136,13 +136,13 @@ class ImageBindEncoder(FrozenEncoder):
 
     @property
     def trunk(self) -> nn.Module:
-        """This branch, whose weights alone identify the encoder."""
+        """The modules of this branch; only their weights identify the encoder."""
         return self.model.branch(self.branch)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Further values that an adapter compares."""
-        # Left out where it is true, so that the ports of bundles from before this choice stay equal.
+        # Omitted if true, so that the ports of bundles from before this option stay equal.
         spacing = {} if self.reach_end or self.modality == "image" else {"reach_end": False}
         if self.modality == "audio":
             sound = self._audio

@@ -40,8 +40,8 @@ class AnyVideoEncoder(FrozenEncoder):
 
     Args:
         model: takes ``pixel_values_videos`` or ``pixel_values``, and its output has a ``last_hidden_state``.
-        processor: its video or image processor, for the normalisation; a dictionary of its file serves as well.
-        frames: that are encoded; those of the model's config if not given.
+        processor: its video or image processor, for the normalisation, or the dictionary of its file.
+        frames: number of frames that are encoded; that of the model's config if not given.
         layer: ``"last"`` is the model's output; an integer indexes its hidden states.
         class_token: ``"keep"`` or ``"drop"`` the special token in front, ``"none"`` for a model without one; ``"auto"``
             is ``"drop"`` where there is one.

@@ -1,1 +1,1 @@
-"""From conditioning to latents: checks, noise, scheduler, the denoising loop and its training loss."""
+"""Latents from conditioning: checks, noise, scheduler, the denoising loop and its training loss."""

@@ -47,7 +47,7 @@ def check_given(given: Tensor, converted: Tensor, name: str) -> None:
     """Check a conditioning, as it was given and as it was converted to the generator's dtype.
 
     Raises:
-        GeneratorError: it is not finite; says whether its source or the conversion is the cause.
+        GeneratorError: it is not finite; the text names the cause, its source or the conversion.
     """
     if is_finite(converted):
         return

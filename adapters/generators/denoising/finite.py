@@ -25,14 +25,14 @@ def is_finite(values: Tensor) -> Tensor:
 
 
 def check_finite(values: Tensor, what: str) -> Tensor:
-    """The values themselves.
+    """Return the values, after a check that they are finite.
 
     Args:
-        values: of any shape, as the model computed them.
-        what: what they are, for the error.
+        values: values of any shape, as the model computed them.
+        what: description of the values, for the error.
 
     Raises:
-        GeneratorError: NaN or infinite values; names the dtype and what to use instead.
+        GeneratorError: there are NaN or infinite values; the text names the dtype and a better one.
     """
     if not is_finite(values):
         raise GeneratorError(f"{what}: NaN or infinite values in {dtype_name(values.dtype)}; {advice(values.dtype)}")

@@ -1,4 +1,4 @@
-"""Noise and the arithmetic of diffusion: pure functions, with the formulas beside the code.
+"""Noise and the arithmetic of diffusion: pure functions, with the formulas.
 
 ``x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e``, with ``a_t`` the product of ``1 - beta`` up to step ``t`` (Ho et al., 2020,
 https://arxiv.org/abs/2006.11239). A denoiser predicts ``e`` (epsilon), ``v = sqrt(a_t) e - sqrt(1 - a_t) x_0``
@@ -24,7 +24,7 @@ def random_sources(seed: Seed, count: int) -> list[torch.Generator] | None:
     """One source of random numbers for each medium, on the CPU, so that device and batch do not change the numbers.
 
     Raises:
-        GeneratorError: as of :func:`inlay.adapters.generators.denoising.arguments.seeds_of`.
+        GeneratorError: as in :func:`inlay.adapters.generators.denoising.arguments.seeds_of`.
     """
     seeds = seeds_of(seed, count)
     return None if seeds is None else [torch.Generator().manual_seed(number) for number in seeds]
@@ -57,7 +57,7 @@ def add_noise(clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
 
 
 def target_of(prediction: Prediction, clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    """The correct prediction of a denoiser; arguments as of :func:`add_noise`."""
+    """The correct prediction of a denoiser; arguments as in :func:`add_noise`."""
     if prediction == "epsilon":
         return noise
     if prediction == "sample":
@@ -74,7 +74,7 @@ def min_snr_weights(alphas: Tensor, prediction: Prediction, gamma: float) -> Ten
 
     Args:
         alphas: ``a_t``, ``[n]``.
-        prediction: what the denoiser predicts.
+        prediction: the kind of prediction of the denoiser.
         gamma: 5 in the paper.
 
     Returns:

@@ -23,7 +23,7 @@ class Denoiser(Protocol):
 
     @property
     def family(self) -> str:
-        """For errors."""
+        """The architecture, for errors."""
         ...
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
@@ -56,11 +56,11 @@ def denoise(
 
     Args:
         model: the denoiser.
-        scheduler: with its timesteps set, on the CPU; it is changed.
+        scheduler: a scheduler with timesteps, on the CPU; its state is changed.
         latents: noise ``[n, ...]``.
         conditioning: ``[n, tokens, width]``.
         negative: ``[n, tokens, width]``, or None for no guidance.
-        scale: of the guidance.
+        scale: the scale of the guidance.
         sources: one source of random numbers for each medium, for schedulers that draw noise.
 
     Returns:

@@ -26,7 +26,7 @@ def prediction_of(scheduler: object) -> Prediction:
     """The kind of prediction that a scheduler expects; epsilon for a scheduler without a setting.
 
     Raises:
-        GeneratorError: something else.
+        GeneratorError: the setting has another value.
     """
     config = getattr(scheduler, "config", None)
     name = getattr(config, "prediction_type", "epsilon" if hasattr(scheduler, "alphas_cumprod") else None)
@@ -40,7 +40,7 @@ def scheduler_for(scheduler: Any, steps: object) -> Any:
     """A copy of a scheduler, set to a number of denoising steps.
 
     Raises:
-        GeneratorError: no whole number of steps, or one that this scheduler does not support.
+        GeneratorError: the number of steps is not a whole number, or this scheduler does not support it.
     """
     trained = int(getattr(getattr(scheduler, "config", None), "num_train_timesteps", 1000))
     number = check_whole("steps", steps, 1, trained)

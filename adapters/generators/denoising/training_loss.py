@@ -35,7 +35,7 @@ def denoising_loss(
         denoised: noised latents ``[n, ...]`` and timesteps ``[n]`` -> prediction ``[n, ...]``.
         clean: latents ``[n, ...]``, ``n > 0``.
         table: ``a_t`` of every timestep, on the device of ``clean``.
-        prediction: what is predicted.
+        prediction: the kind of prediction.
         noise: ``[n, ...]``; drawn if not given.
         timesteps: ``[n]``, whole numbers; drawn if not given.
         snr_gamma: see :func:`inlay.adapters.generators.denoising.noise.min_snr_weights`; None for no weights.

@@ -5,7 +5,7 @@ It is trained on text alone, and it is *not* a projector: while the Q-Former tra
 image is pulled towards the prompt that the P-Former computes from the caption. After that the P-Former is not needed,
 so it is not stored in bundles.
 
-The functions here are the losses; the recipe decides how they are weighted beside the language-model loss.
+The functions here are the losses; the recipe sets their weights relative to the language-model loss.
 """
 
 from __future__ import annotations

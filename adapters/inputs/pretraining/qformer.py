@@ -79,7 +79,7 @@ def generation_mask(queries: int, mask: Tensor) -> Tensor:
     """The attention mask of caption generation: queries attend to queries, text to queries and text up to itself.
 
     Args:
-        queries: number of queries in front of the text.
+        queries: number of queries before the text.
         mask: ``[n, L]``, 1 where there is a token; padding is masked.
 
     Returns:

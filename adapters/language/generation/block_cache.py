@@ -1,7 +1,7 @@
-"""Keys and values of a decoder in blocks: a step writes one position in place and copies nothing.
+"""A KV cache in blocks: a step writes one position in place and copies nothing.
 
 The layers of transformers' ``DynamicCache`` copy all keys and values in every step. A prompt that is read once for
-several answers is copied here once, into memory with room for the next positions.
+several answers is copied once, into memory with space for the next positions.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ BLOCK = 64
 
 
 class BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values with room for further positions; without gradients.
+    """One layer's keys and values with space for further positions, without gradients.
 
     Args:
-        layer: read without gradients; keys and values ``[B, heads, T, width]``.
+        layer: a layer of a cache that was computed without gradients; keys and values ``[B, heads, T, width]``.
         repeats: copies of each row, one after the other.
     """
 
@@ -36,7 +36,7 @@ class BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append ``[B, heads, n, width]`` to both; all keys and values."""
+        """Append keys and values ``[B, heads, n, width]``; returns all keys and values."""
         begin, self.length = self.length, self.length + key_states.shape[-2]
         if self.length > self.blocks[0].shape[-2]:
             more = max(BLOCK, key_states.shape[-2])

@@ -1,6 +1,6 @@
-"""Generation from embeddings with transformers' ``generate``: limits are checked before, ends are judged after.
+"""Generation from embeddings with transformers' ``generate``: limits are checked before, ends are determined after.
 
-A repetition penalty looks at all new tokens and at nothing else, since the model is given embeddings and no ids.
+A repetition penalty applies to new tokens only, since the model is given embeddings and no ids of the prompt.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Generation:
     """New tokens of a batch."""
 
     rows: list[list[int]]
-    """New ids of each row up to its end, a stop token included; ``num_return_sequences`` of them a conversation."""
+    """New ids of each row up to its end, a stop token included; ``num_return_sequences`` rows per conversation."""
     finish: list[FinishReason]
-    """Why each row ended."""
+    """The reason why each row ended."""
 
 
 @torch.no_grad()
@@ -59,15 +59,15 @@ def generate(
     """Continue each row; see :meth:`inlay.adapters.language.model.LanguageModel.generate`.
 
     Args:
-        model: of transformers.
+        model: a model of transformers.
         tokenizer: its tokenizer.
-        wiring: of the model.
+        wiring: the wiring of the model.
         embeddings: ``[B, T, width]``, padded on the left.
         mask: ``[B, T]``.
         ends: stop tokens.
         stop: stop texts.
         pad_id: a valid id for rows that have ended.
-        max_new_tokens: limit of new tokens; less where the context ends before.
+        max_new_tokens: limit on new tokens; fewer if the context ends before.
         options: other options of transformers' ``generate``.
 
     Raises:
@@ -85,7 +85,7 @@ def generate(
     configured = getattr(model.generation_config, "repetition_penalty", None)
     given = options.pop("repetition_penalty", None)
     penalty = float(given if given is not None else configured or 1.0)
-    # Transformers would skip as many new tokens as a row has padding in front, as if they were ids of the prompt.
+    # transformers would skip as many new tokens as a row has left padding, as if they were ids of the prompt.
     penalties = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
     try:
         ids = model.generate(
@@ -102,7 +102,7 @@ def generate(
     except InlayError:
         raise
     except (ValueError, TypeError, ArithmeticError) as error:
-        if getattr(options.get("streamer"), "raised", None) is error:  # of the caller's function, not of the options
+        if getattr(options.get("streamer"), "raised", None) is error:  # raised by the caller
             raise
         raise LanguageModelError(
             f"{model.config.model_type}: transformers' generate failed with these embeddings and options: {error}"
@@ -112,11 +112,11 @@ def generate(
 
 
 def _check_options(model: Any, options: Mapping[str, Any]) -> None:
-    """Refuse options that would change what is returned, or that are set from the layout and the conversation."""
+    """Raise for options that change the kind of result, or that the layout and the conversation determine."""
     problem = ""
     penalty = options.get("repetition_penalty")
     if taken := sorted(_TAKEN & set(options)):
-        problem = f"{', '.join(taken)} cannot be given: the layout and the conversation decide about them"
+        problem = f"{', '.join(taken)} cannot be given: the layout and the conversation determine them"
     elif penalty is not None and not (isinstance(penalty, (int, float)) and 0 < penalty < math.inf):
         problem = f"repetition_penalty: expected a positive number, got {penalty!r}"
     elif asked := [name for name in _STRUCTURED if options.get(name)]:
@@ -129,16 +129,16 @@ def _check_options(model: Any, options: Mapping[str, Any]) -> None:
 
 
 def token_limit(wanted: object, model: Any, wiring: Wiring, mask: Tensor) -> int:
-    """The limit of new tokens, which ends with the context of a decoder-only model.
+    """The limit on new tokens, at most the rest of the context of a decoder-only model.
 
     Args:
         wanted: the caller's limit.
-        model: of transformers.
-        wiring: of the model.
-        mask: ``[B, T]``, of the prompts.
+        model: a model of transformers.
+        wiring: the wiring of the model.
+        mask: ``[B, T]``, the mask of the prompts.
 
     Raises:
-        LanguageModelError: not a whole number from 1 on, or a prompt that fills the context.
+        LanguageModelError: the limit is not a whole number from 1 on, or a prompt fills the context.
     """
     if type(wanted) is not int or wanted < 1:
         raise LanguageModelError(f"max_new_tokens: expected a whole number from 1 on, got {wanted!r}")

@@ -1,8 +1,8 @@
 """The sampling policy of a group of answers: temperature, top-k, top-p, forbidden tokens, and its own random numbers.
 
-Every answer has a random stream of its own, which depends on the seed, on the number of the question and on the number
-of the answer: the same answers are drawn whatever the batch. One number a token is enough, because a token is drawn by
-inverting the cumulative distribution.
+Every answer has its own random stream, which depends on the seed, the number of the question and the number of the
+answer, so that the answers do not depend on the batch. One random number per token is enough, because a token is drawn
+by inverting the cumulative distribution.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from inlay.adapters.language.wiring.protocol import LanguageModelError
 __all__ = ["PolicyProcessor", "SamplingPolicy", "Streams", "distribution"]
 
 _AT_ONCE = 1 << 22
-"""Most probabilities in float64 at once, which bounds the memory of a step."""
+"""Limit on the probabilities in float64 at once, which bounds the memory of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPolicy:
-    """How the next token is drawn from the scores of the model."""
+    """The rule by which the next token is drawn from the logits of the model."""
 
     temperature: float = 1.0
     """0 takes the most likely token."""
@@ -37,7 +37,7 @@ class SamplingPolicy:
     forbidden: tuple[int, ...] = ()
     """Tokens that are never drawn."""
     _places: dict[tuple[object, ...], Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
-    """The forbidden tokens by device and width of the scores."""
+    """Mask of the forbidden tokens by device and width of the logits."""
 
     def __post_init__(self) -> None:
         expected = ""
@@ -51,7 +51,7 @@ class SamplingPolicy:
             raise LanguageModelError(expected)
 
     def draw(self, logits: Tensor, numbers: Tensor) -> Tensor:
-        """The next token of each row.
+        """Draw the next token of each row.
 
         Args:
             logits: ``[R, vocabulary]`` in float32.
@@ -61,7 +61,7 @@ class SamplingPolicy:
             ``[R]`` ids.
 
         Raises:
-            LanguageModelError: a row with NaN, or without a finite score.
+            LanguageModelError: a row has NaN, or no finite logit.
         """
         rows = max(1, _AT_ONCE // logits.shape[-1])
         parts = zip(torch.split(logits, rows), torch.split(numbers.to(logits.device), rows), strict=True)
@@ -70,11 +70,11 @@ class SamplingPolicy:
     def _drawn(self, allowed: Tensor, numbers: Tensor) -> Tensor:
         best = allowed.max(dim=-1)
         if not bool(best.values.isfinite().all()):
-            raise LanguageModelError("the scores of the next token are not finite, so no token can be drawn")
+            raise LanguageModelError("expected finite logits of the next token, got NaN or infinity; use float32")
         if self.temperature == 0:
             return best.indices
         cumulative = distribution(allowed, self.temperature, self.top_k, self.top_p).cumsum(dim=-1)
-        # Right of equal values, so that a token of probability 0 is never drawn.
+        # With right=True a token of probability 0 is never drawn.
         wanted = numbers[:, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_(max=allowed.shape[-1] - 1)
 
@@ -87,7 +87,7 @@ class SamplingPolicy:
 
 
 def distribution(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None) -> Tensor:
-    """Probabilities ``[R, vocabulary]`` in float64, which need not sum to 1 after the cuts.
+    """Probabilities ``[R, vocabulary]`` in float64, not normalised after top-k and top-p.
 
     Example:
         >>> scores = torch.tensor([[0.5, 0.3, 0.2]]).log()
@@ -112,8 +112,8 @@ class Streams:
     Args:
         seed: 0 or more.
         numbers: the number of each question.
-        count: answers a question.
-        length: tokens an answer at most.
+        count: answers per question.
+        length: largest number of tokens of an answer.
     """
 
     def __init__(self, seed: int, numbers: Sequence[int], count: int, length: int) -> None:
@@ -125,26 +125,26 @@ class Streams:
         self.values = torch.from_numpy(np.stack(drawn))
 
     def at(self, step: int, rows: Tensor) -> Tensor:
-        """``[R]`` numbers of some answers for one step."""
+        """The random numbers ``[R]`` of some answers for one step."""
         return self.values[rows, step]
 
 
 class PolicyProcessor(LogitsProcessor):
-    """A policy for transformers' ``generate``, which is left with one possible token a row.
+    """A sampling policy for transformers' ``generate``, which leaves one possible token per row.
 
     Args:
         policy: the policy.
-        streams: of all rows.
-        grammar: restricts the scores by the ids before, such as the grammar of signal tokens.
+        streams: the random streams of all rows.
+        grammar: restricts the logits depending on the previous ids, such as the grammar of signal tokens.
     """
 
     def __init__(self, policy: SamplingPolicy, streams: Streams, grammar: LogitsProcessor | None = None) -> None:
         self.policy, self.streams, self.grammar = policy, streams, grammar
         self.steps: list[Tensor] = []
-        """For each step the log-probabilities ``[R]`` of the drawn tokens: temperature 1, the whole vocabulary."""
+        """Log-probabilities ``[R]`` of the drawn tokens of each step, at temperature 1 over the whole vocabulary."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores ``[R, vocabulary]`` that are 0 for the drawn token and minus infinity for all others."""
+        """Logits ``[R, vocabulary]`` that are 0 for the drawn token and minus infinity for all others."""
         allowed: Tensor = scores if self.grammar is None else self.grammar(input_ids, scores)
         drawn = self.policy.draw(allowed, self.streams.at(len(self.steps), torch.arange(len(scores))))[:, None]
         self.steps.append((scores.gather(-1, drawn)[:, 0] - scores.logsumexp(dim=-1)).cpu())

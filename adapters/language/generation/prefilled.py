@@ -1,8 +1,8 @@
-"""Several answers to each prompt of a batch from one reading of the prompts: prefill once, repeat the KV cache.
+"""Several answers to each prompt of a batch from one prefill, whose KV cache is shared or repeated.
 
-transformers' ``num_return_sequences`` reads every prompt as often as it is answered. Here the prompts with their media
-are read once; after that a step reads one token of each answer, and answers that have ended leave the batch. Where the
-model allows it, the keys and values of a prompt are kept once, see
+transformers' ``num_return_sequences`` computes every prompt once per answer. Here the prompts with their media are
+computed once; after that a step computes one token of each answer, and finished answers are removed from the batch. If
+the model allows it, the keys and values of a prompt are stored once, see
 :mod:`inlay.adapters.language.generation.shared_prompts`; otherwise they are repeated for each answer.
 """
 
@@ -29,7 +29,7 @@ from inlay.adapters.language.wiring.protocol import Wiring
 __all__ = ["Drawn", "Prefill", "draw_prefilled", "prefill_way"]
 
 Prefill: TypeAlias = Literal["shared", "repeated"]
-"""How the answers to a prompt read its keys and values: one copy for all, or one for each."""
+"""Whether the answers to a prompt share one copy of its keys and values, or have one copy each."""
 
 _ALIVE = 0.75
 """Share of unfinished rows below which finished rows are removed."""
@@ -43,20 +43,20 @@ class Drawn:
     """Tokens of all answers, the answers of one prompt one after the other."""
 
     rows: list[list[int]]
-    """New ids of each answer; ids behind its end are undefined."""
+    """New ids of each answer; ids after its end are undefined."""
     log_probs: list[Tensor]
-    """``[n]`` in float32 for each answer: of its ids, at temperature 1 over the whole vocabulary."""
+    """Log-probabilities ``[n]`` of each answer's ids in float32, at temperature 1 over the whole vocabulary."""
 
 
 class _Reader:
-    """A decoder with the KV cache of a batch, which reads one position of each row after the other.
+    """A decoder with the KV cache of a batch, which advances by one position per row.
 
     Args:
-        model: of transformers.
+        model: a model of transformers.
         embeddings: ``[B, T, width]``, padded on the left.
         mask: ``[B, T]``.
-        repeats: answers a prompt.
-        way: how they read it.
+        repeats: answers per prompt.
+        way: how the answers read the prompt's keys and values.
     """
 
     def __init__(self, model: Any, embeddings: Tensor, mask: Tensor, repeats: int, way: Prefill) -> None:
@@ -81,7 +81,7 @@ class _Reader:
         self.logits = self._run(embedded, self.mask, self.place)
 
     def keep(self, rows: Tensor) -> None:
-        """Continue with some rows ``[n]`` only."""
+        """Keep only some rows ``[n]``."""
         select_rows(self.cache, rows)
         if self.prompts is not None:
             self.prompts.keep(rows)
@@ -120,19 +120,19 @@ def draw_prefilled(
     way: Prefill,
     grammar: LogitsProcessor | None = None,
 ) -> Drawn:
-    """Draw answers to each prompt; the prompts are read once.
+    """Draw answers to each prompt; the prompts are computed once.
 
     Args:
-        model: one that has a :func:`prefill_way`.
+        model: a model with a :func:`prefill_way`.
         embeddings: ``[B, T, width]``, padded on the left.
         mask: ``[B, T]``.
-        policy: how tokens are drawn.
+        policy: the sampling policy.
         streams: random numbers of all ``B * count`` answers.
-        count: answers a prompt.
-        limit: new tokens at most.
-        ends: whether the ids of an answer end it.
+        count: answers per prompt.
+        limit: largest number of new tokens.
+        ends: function that tells whether the ids of an answer are complete.
         way: the model's :func:`prefill_way`.
-        grammar: restricts the scores by the ids before, such as the grammar of signal tokens.
+        grammar: restricts the logits depending on the previous ids, such as the grammar of signal tokens.
     """
     reader = _Reader(model, embeddings, mask, count, way)
     rows: list[list[int]] = [[] for _ in range(len(mask) * count)]
@@ -157,7 +157,7 @@ def draw_prefilled(
             ids, written = ids[kept], written[kept]
             reader.keep(kept)
         if grammar is not None:
-            written = ids[:, None]  # a grammar looks at the last id
+            written = ids[:, None]  # a grammar depends on the last id only
         reader.read(ids)
     values = torch.zeros(len(rows), len(steps))
     for step, (numbers, chosen) in enumerate(steps):
@@ -166,15 +166,15 @@ def draw_prefilled(
 
 
 def prefill_way(model: Any, wiring: Wiring, dtype: torch.dtype) -> Prefill | None:
-    """The fastest way that gives the scores of whole rows; tested on the model once for each kind of numbers.
+    """The fastest way with the same logits as whole rows, tested once per model, device, dtype and attention.
 
     Args:
         model: a language model of transformers with its adapter, in eval mode.
-        wiring: of the model.
-        dtype: of the embeddings.
+        wiring: the wiring of the model.
+        dtype: the dtype of the embeddings.
 
     Returns:
-        None if no way gives these scores.
+        None if no way gives the same logits.
     """
     table = model.get_input_embeddings().weight
     if not isinstance(wiring, DecoderOnly) or table.is_meta:
@@ -191,7 +191,7 @@ def prefill_way(model: Any, wiring: Wiring, dtype: torch.dtype) -> Prefill | Non
 
 @torch.no_grad()
 def _equal(model: Any, wiring: Wiring, dtype: torch.dtype, way: Prefill) -> bool:
-    """Compare two answers to each of two prompts with the plain reading of four rows, after a row has left."""
+    """Compare two answers to each of two prompts with four plain rows, after one row was removed."""
     embed = model.get_input_embeddings()
     size, device = len(embed.weight), embed.weight.device
     longest = max(_LENGTHS)

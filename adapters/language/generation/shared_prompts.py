@@ -1,8 +1,8 @@
 """Attention of several answers to the same prompt, with one copy of the prompt's keys and values.
 
-When ``G`` answers to a prompt are written at once, a KV cache of rows holds the prompt ``G`` times, and every step
-reads all copies. Here the keys and values of a prompt are kept once. In a step the queries of its answers are the rows
-of one matrix product with them, each answer attends to its own tokens in a second product, and one softmax runs over
+When ``G`` answers to a prompt are generated at once, a plain KV cache has ``G`` copies of the prompt, all of which are
+read in every step. Here the keys and values of a prompt are stored once. In a step the queries of its answers are the
+rows of one matrix product with them, each answer attends to its own tokens in a second product, and one softmax covers
 both (Hydragen: Juravsky et al., 2024, https://arxiv.org/abs/2402.05099).
 """
 
@@ -33,27 +33,27 @@ class SharedPrompts:
     """Keys and values of ``B`` prompts, and the answers that read them."""
 
     keys: list[Tensor]
-    """Of each layer, ``[B, kv heads, T, n]``."""
+    """Keys of each layer, ``[B, kv heads, T, n]``."""
     values: list[Tensor]
-    """Of each layer, ``[B, kv heads, T, n]``."""
+    """Values of each layer, ``[B, kv heads, T, n]``."""
     padding: Tensor
     """``[B, 1, 1, T]`` bool, True where there is no token."""
     count: int
     """Answers to each prompt."""
     place: Tensor
-    """``[R]``, the place of each answer among all ``B * count``."""
+    """``[R]``, the index of each answer among all ``B * count``."""
 
     @classmethod
     def of(cls, cache: DynamicCache, mask: Tensor, count: int) -> SharedPrompts:
-        """Take the prompts out of a cache, whose layers then hold the tokens of the answers alone.
+        """Move the prompts out of a cache, whose layers then contain only the tokens of the answers.
 
         Args:
-            cache: of the prompts.
+            cache: the KV cache of the prompts.
             mask: ``[B, T]``, 1 where there is a token.
             count: answers to each prompt.
 
         Raises:
-            LanguageModelError: a layer of another kind, such as one with a window.
+            LanguageModelError: the cache has a layer of another kind, such as one with a window.
         """
         layers: list[Any] = cache.layers
         if other := {type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer}:
@@ -66,7 +66,7 @@ class SharedPrompts:
         return cls(keys, values, ~mask.bool()[:, None, None], count, place)
 
     def keep(self, rows: Tensor) -> None:
-        """Continue with some answers ``[n]``; a prompt without answers is removed."""
+        """Keep only some answers ``[n]``; a prompt without answers is removed."""
         prompt, place = self.place[rows] // self.count, self.place[rows] % self.count
         left, prompt = torch.unique(prompt, return_inverse=True)
         self.place = prompt * self.count + place
@@ -76,7 +76,7 @@ class SharedPrompts:
             self.padding = self.padding.index_select(0, left)
 
     def by_prompt(self, rows: Tensor) -> Tensor:
-        """``[R, kv heads, each, n]`` -> ``[B, kv heads, count * each, n]``; zeros for answers that have left."""
+        """``[R, kv heads, each, n]`` -> ``[B, kv heads, count * each, n]``; zeros for removed answers."""
         every, (heads, each, width) = len(self.padding) * self.count, rows.shape[1:]
         if len(rows) < every:
             rows = rows.new_zeros(every, heads, each, width).index_copy(0, self.place, rows)
@@ -92,11 +92,11 @@ class SharedPrompts:
 
 @contextmanager
 def shared_prompts(model: Any, prompts: SharedPrompts) -> Iterator[dict[str, Any]]:
-    """Let a model attend to shared prompts.
+    """Make a model attend to shared prompts inside the context.
 
     Args:
-        model: a decoder whose configuration :func:`~inlay.adapters.language.packing.packed_attention.refusal` admits.
-        prompts: what all layers read.
+        model: a decoder for which :func:`~inlay.adapters.language.packing.packed_attention.refusal` is empty.
+        prompts: the prompts, for all layers.
 
     Yields:
         Keyword arguments for the model, which it passes on to its attention.

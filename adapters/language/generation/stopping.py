@@ -13,11 +13,11 @@ from transformers import StoppingCriteria
 __all__ = ["FinishReason", "StopText", "ended", "single_tokens"]
 
 FinishReason: TypeAlias = Literal["stop", "length"]
-"""``stop``: a stop token or a stop text was written; ``length``: the limit of new tokens or the context was reached."""
+"""``stop``: a stop token or stop text was generated; ``length``: the limit on new tokens or the context was reached."""
 
 
 class StopText(StoppingCriteria):
-    """Ends a row as soon as its decoded text contains a stop text, whichever tokens spell it.
+    """Ends a row as soon as its decoded text contains a stop text, in any tokenisation.
 
     Args:
         tokenizer: decodes the new ids.
@@ -39,10 +39,10 @@ class StopText(StoppingCriteria):
 
 
 def ended(row: list[int], ends: Collection[int], texts: StopText | None) -> tuple[list[int], FinishReason]:
-    """A row up to its end, without the padding behind it, and why it ended.
+    """A row up to its end, without padding, and the reason why it ended.
 
     Args:
-        row: new ids; a batch goes on, with padding, until all rows have ended.
+        row: new ids, padded until all rows of the batch have ended.
         ends: stop tokens, of which the first ends the row.
         texts: the stop texts, if there are any.
     """

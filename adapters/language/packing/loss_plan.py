@@ -1,7 +1,7 @@
 """The loss plan of a batch: labelled positions, targets and row lengths as index tensors.
 
-Everything that depends on the values of masks and labels is computed here, on the CPU. With a plan that was made before
-the batch moved to its device, a training step does not wait for the device to read a number back.
+All values that depend on masks and labels are computed here, on the CPU. With a plan from before the batch was moved to
+its device, a training step needs no host sync.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["LossPlan"]
 
 @dataclass(frozen=True, eq=False)
 class LossPlan:
-    """Which rows of the hidden states predict a label.
+    """The positions of the hidden states that predict a label.
 
     Example:
         >>> rows = torch.tensor([[False, True, False, False], [True, False, False, False]])
@@ -34,21 +34,21 @@ class LossPlan:
     targets: Tensor
     """``[n]``, the labels in the order of ``rows``."""
     row: Tensor
-    """``[n]``, the row of each."""
+    """``[n]``, the row of each label."""
     column: Tensor
-    """``[n]``, the position of each in its row."""
+    """``[n]``, the position of each label's prediction in its row."""
     width: int
-    """Positions up to the last that predicts a label; a causal model needs no others for the loss."""
+    """Number of positions up to the last that predicts a label; a causal model needs no others for the loss."""
     place: Tensor
-    """``[n]``, where each stands in the packed sequence."""
+    """``[n]``, the position of each in the packed sequence."""
     sequence: Tensor
-    """``[n]``, the sequence of each: its row, or its branch, counted over all rows."""
+    """``[n]``, the index of each label's sequence: its row, or its branch, counted over all rows."""
     sequences: int = 0
-    """Number of sequences: a row without branches is one, a row with branches as many as it has branches."""
+    """Number of sequences: one for a row without branches, otherwise the number of its branches."""
     padded: bool = False
-    """Whether there is padding among the positions that a decoder-only model reads."""
+    """Whether there is padding among the positions that a decoder-only model computes."""
     packed: Packed | None = None
-    """These positions without padding; None where there is none, and where padding predicts a label."""
+    """The packed positions; None if there is no padding, or if padding predicts a label."""
 
     @classmethod
     def of(cls, rows: Tensor, targets: Tensor, mask: Tensor, branches: Sequence[Sequence[int]] = ()) -> LossPlan:
@@ -58,7 +58,7 @@ class LossPlan:
             rows: ``[B, T]`` bool.
             targets: ``[rows.sum()]``.
             mask: ``[B, T]``, 1 where there is a token; padded on the right if rows have branches.
-            branches: for each row the lengths of its prefix and its branches, or nothing; empty for plain rows.
+            branches: for each row the lengths of its prefix and its branches, or (); empty for plain rows.
 
         Returns:
             The plan on the device of ``rows``.
@@ -76,7 +76,7 @@ class LossPlan:
         return plan.to(rows.device)
 
     def _with_branches(self, branches: Sequence[Sequence[int]], width: int) -> LossPlan:
-        """The plan with the branch of each label; all positions are read, since branches have no common end."""
+        """The plan with the branch of each label; all positions are computed, since branches have no common end."""
         counts = torch.tensor([max(1, len(pieces) - 1) for pieces in branches])
         starts = torch.full((len(branches), int(counts.max())), width)
         for row, pieces in enumerate(branches):

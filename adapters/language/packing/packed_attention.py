@@ -1,18 +1,18 @@
-"""Packed attention: the real positions of a padded batch as one sequence, in which each row attends to itself alone.
+"""Packed attention: the real positions of a padded batch as one sequence, in which each row attends only to itself.
 
-A padded batch pays for its longest row in every layer. Here the rows are laid end to end, ``[1, N, width]`` with ``N``
-real positions. All modules but attention work position by position and are not affected. Attention is computed row by
-row (on a GPU in one variable-length kernel), and positions start anew in each row. Loss and gradients are those of the
-padded batch. Media are embeddings like any other at this point (NaViT packs the pictures themselves: Dehghani et al.,
-2023, https://arxiv.org/abs/2307.06304).
+A padded batch costs the length of its longest row in every layer. Here the rows are concatenated, ``[1, N, width]``
+with ``N`` real positions. All modules except attention work position by position and are not affected. Attention is
+computed row by row (on a GPU in one variable-length kernel), and positions start from 0 in each row. Loss and gradients
+are those of the padded batch. Media are ordinary embeddings at this point (NaViT packs the pictures themselves:
+Dehghani et al., 2023, https://arxiv.org/abs/2307.06304).
 
 A row may have branches: several continuations of one prefix, such as the chosen and the rejected answer to a question
-about a picture. Each branch attends to the prefix and to itself, and its positions count on from the prefix, so the
+about a picture. Each branch attends to the prefix and to itself, and its positions continue those of the prefix, so the
 prefix is computed once and its gradient is the sum over the branches. The mask is that of tree attention in decoding
 (Cai et al., 2024, https://arxiv.org/abs/2401.10774).
 
-A model is packed if it passes keyword arguments on to transformers' attention interface and gives the same numbers as
-for the padded batch on a tiny input, see :mod:`inlay.adapters.language.fast_paths`.
+Packing is used for a model if it passes keyword arguments on to transformers' attention interface, and if the result
+on a tiny input equals that of the padded batch, see :mod:`inlay.adapters.language.fast_paths`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = ["Packed", "ignored", "packed_attention", "refusal", "use_attention"]
 NAME = "inlay_packed"
 """Name of the attention in the registry of transformers."""
 WORTH = 0.1
-"""Share of padding from which packing is faster when attention is called row by row: with 3 % of a small model's
-positions padded the calls cost 4 %, with 35 % the step is 1.5 times faster. A GPU kernel takes all rows at once."""
+"""Share of padding from which packing is faster if attention is called row by row: with 3 % padding a small model's
+step takes 4 % longer, with 35 % it is 1.5 times faster. A GPU kernel takes all rows at once."""
 _HARMLESS = frozenset(
     {"dropout", "is_causal", "position_ids", "cache_position", "use_cache", "output_attentions", "cu_seq_lens_k"}
     | {"max_length_k", "past_key_values", "position_embeddings", "output_router_logits", "return_dict"}
 )
-"""Arguments of attention that change nothing in a causal pass of a frozen model without a cache."""
+"""Arguments of attention without effect in a causal pass of a frozen model without a cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Where the real positions of a padded batch stand in one sequence. Make one on the CPU, then move it.
+    """The real positions of a padded batch as one sequence. Create it on the CPU, then move it.
 
     Example:
         >>> packed = Packed.of(torch.tensor([[1, 1, 0], [1, 1, 1]]))
@@ -54,7 +54,7 @@ class Packed:
     real: Tensor
     """``[N]``, the real positions in the flattened batch ``[B * T]``."""
     positions: Tensor
-    """``[1, N]``, starting from 0 in each row."""
+    """``[1, N]``, position ids that start from 0 in each row."""
     starts: Tensor
     """``[B + 1]`` int32: the start of each row, and the end of the last."""
     lengths: Tensor
@@ -64,15 +64,15 @@ class Packed:
     padding: float
     """Share of positions that are padding."""
     branches: tuple[tuple[int, Tensor] | None, ...] = ()
-    """For each row with branches the length ``P`` of its prefix, and which of its ``L`` positions those behind the
-    prefix attend to, ``[L - P, L]`` bool. Empty if no row has branches."""
+    """For each row with branches the length ``P`` of its prefix, and the attention mask ``[L - P, L]`` bool of the
+        positions after the prefix. Empty if no row has branches."""
 
     @classmethod
     def of(cls, mask: Tensor, branches: Sequence[Sequence[int]] = ()) -> Packed:
-        """From the mask ``[B, T]`` on the CPU, 1 where there is a token.
+        """Build it from the mask ``[B, T]`` on the CPU, 1 where there is a token.
 
         Args:
-            mask: of the padded batch.
+            mask: the mask of the padded batch.
             branches: for each row the lengths of its prefix and of its branches; empty for a row without branches.
         """
         lengths = mask.sum(dim=1)
@@ -90,13 +90,13 @@ class Packed:
         return cls(real, counted.flatten()[real][None], starts, lengths, int(lengths.max()), share, tuple(trees))
 
     def to(self, device: torch.device) -> Packed:
-        """The same on another device; the lengths stay where they are."""
+        """The same on another device; the lengths stay on the CPU."""
         real, positions, starts = (tensor.to(device) for tensor in (self.real, self.positions, self.starts))
         branches = tuple(None if tree is None else (tree[0], tree[1].to(device)) for tree in self.branches)
         return replace(self, real=real, positions=positions, starts=starts, branches=branches)
 
     def pays(self, device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether the batch has branches, or enough padding to gain from packing, for queries of a dtype."""
+        """Whether packing pays for queries of a dtype: the batch has branches, or enough padding."""
         return bool(self.branches) or self.padding >= WORTH or (self.padding > 0 and _has_kernel(device, dtype))
 
     def flat(self, values: Tensor) -> Tensor:
@@ -117,9 +117,9 @@ class Packed:
 
 
 def refusal(model: Any) -> str:
-    """Why a model cannot be packed by its configuration alone; empty if nothing speaks against it.
+    """The reason why a model's configuration rules out packing; empty if there is none.
 
-    Windows and chunks are longer than the input of a test, so they would not show there.
+    Windows and chunks are longer than the input of the test, which would not detect them.
     """
     config = model.config.get_text_config(decoder=True)
     if model.config.is_encoder_decoder:
@@ -137,13 +137,13 @@ def refusal(model: Any) -> str:
 
 
 def packed_attention(model: Any) -> AbstractContextManager[None]:
-    """Let a model attend within the rows of a :class:`Packed`, whose arguments it must be called with."""
+    """Make a model attend within the rows of a :class:`Packed`; it must be called with the arguments of that object."""
     return use_attention(model, NAME)
 
 
 @contextmanager
 def use_attention(model: Any, name: str) -> Iterator[None]:
-    """Let a model use an attention of transformers' registry, by its name there."""
+    """Make a model use an attention of transformers' registry, given by its name."""
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
     config._attn_implementation = name
@@ -170,7 +170,7 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """``[1, heads, N, n]``, twice ``[1, kv heads, N, n]`` -> ``[1, N, heads, n]``; causal, without dropout.
 
-    ``calls``, if given, receives one entry a call: the names of arguments that this attention would ignore.
+    ``calls``, if given, receives one entry per call: the names of arguments that this attention would ignore.
     """
     if calls is not None:
         calls.append(" ".join(ignored(others)))
@@ -189,7 +189,7 @@ def _attend(
 
 
 def _tree(pieces: Sequence[int]) -> tuple[int, Tensor]:
-    """The length of the prefix, and what the positions behind it attend to."""
+    """The length of the prefix, and the attention mask of the positions after it."""
     prefix, *branches = pieces
     diagonal: Any = torch.block_diag
     own: Tensor = diagonal(*[torch.ones(length, length).tril() for length in branches])
@@ -197,17 +197,17 @@ def _tree(pieces: Sequence[int]) -> tuple[int, Tensor]:
 
 
 def ignored(arguments: Mapping[str, Any]) -> list[str]:
-    """Names of arguments of an attention call that change its result and that no attention of this library reads."""
+    """Names of arguments of an attention call that change its result and that the attentions here do not support."""
     return sorted(n for n in arguments.keys() - _HARMLESS if arguments[n] is not None and arguments[n] is not False)
 
 
 def _has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether attention of variable lengths is one kernel; whether this GPU has it shows when it is tried."""
+    """Whether torch has a kernel for variable lengths; whether this GPU supports it is found by calling it."""
     return device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
 
 
 def _kernel(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, starts: Tensor, longest: int) -> Tensor:
-    """One launch for all rows; the window ``(-1, 0)`` makes it causal."""
+    """Attention of all rows in one kernel launch; the window ``(-1, 0)`` makes it causal."""
     from torch.nn.attention.varlen import varlen_attn
 
     attend: Any = varlen_attn

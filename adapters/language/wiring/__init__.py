@@ -1,1 +1,1 @@
-"""How decoder-only models and encoder-decoders are run: one interface, two implementations."""
+"""Running decoder-only models and encoder-decoders: one interface, two implementations."""

@@ -21,7 +21,7 @@ class DecoderOnly:
     """The :class:`inlay.adapters.language.wiring.protocol.Wiring` of OPT, LLaMA, Qwen, GPT-2, Mamba, ..."""
 
     def context(self, model: Any) -> int | None:
-        """The positions that the model has embeddings for or was trained with; None for Mamba and with ALiBi."""
+        """Number of positions with embeddings, or of the training; None for Mamba and with ALiBi."""
         config = model.config.get_text_config(decoder=True)
         if getattr(config, "alibi", False) or getattr(getattr(config, "attn_config", None), "alibi", False):
             return None
@@ -34,7 +34,7 @@ class DecoderOnly:
     def arrange(
         self, laid: Sequence[Segment], tokenizer: Any, *, generation: bool
     ) -> tuple[list[Segment], list[Text] | None]:
-        """The segments as they are, and no target."""
+        """The segments unchanged, and no target."""
         return list(laid), None
 
     def supervised(self, labels: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ class DecoderOnly:
     def run(
         self, model: Any, embeddings: Tensor, mask: Tensor | None, target: Tensor | None, pad_id: int, **more: Any
     ) -> Tensor:
-        """Scores of the token after each position. Positions count real tokens, so that padding changes nothing."""
+        """Logits of the token after each position. Position ids count real tokens, so padding has no effect."""
         if mask is not None:
             more["position_ids"] = (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
         if not takes(model, "position_ids"):

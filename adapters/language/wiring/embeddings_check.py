@@ -1,8 +1,8 @@
-"""Whether a language model can be run from embeddings, which is how media enter it: found by running it.
+"""Test whether a language model can be run from embeddings, as media require, by running it.
 
-Some models look up more than the input embeddings with the ids of a token (embeddings for each layer in Gemma 3n,
-routing by hash in DeepSeek-V4), scale the embeddings behind the table (CTRL), or take ids alone. Their scores from
-embeddings would be wrong without any error.
+Some models use token ids for more than the input embeddings (embeddings for each layer in Gemma 3n, routing by hash in
+DeepSeek-V4), scale the embeddings after the table (CTRL), or accept only ids. Their logits from embeddings would be
+wrong without any error.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _IDS = 4
 
 
 def check_embeddings(model: Any) -> None:
-    """Compare the scores of a few tokens from their ids with those from their embeddings.
+    """Compare the logits of a few tokens from their ids with those from their embeddings.
 
     Args:
         model: a language model of transformers, frozen and in eval mode.
 
     Raises:
-        LanguageModelError: it takes no embeddings, fails with them, or gives other scores.
+        LanguageModelError: the model does not accept embeddings, fails with them, or gives other logits.
     """
     name = type(model).__name__
     accept_embeddings(model)
@@ -40,7 +40,7 @@ def check_embeddings(model: Any) -> None:
         )
     table = getattr(model.get_input_embeddings(), "weight", None)
     if not isinstance(table, Tensor) or table.dim() != 2:
-        raise LanguageModelError(f"{name} has no single table of input embeddings, so media cannot enter it")
+        raise LanguageModelError(f"{name} has no single table of input embeddings, as media need; choose another LLM")
     if table.is_meta:  # nothing can be computed
         return
     ids = torch.arange(_IDS, device=table.device)[None] * max(1, len(table) // _IDS) % len(table)
@@ -50,17 +50,17 @@ def check_embeddings(model: Any) -> None:
     with torch.no_grad():
         try:
             wanted = model(input_ids=ids, **further).logits
-        except Exception:  # it does not run here at all, whatever it is given
+        except Exception:  # the model does not run here at all, also not from ids
             return
         embeddings = model.get_input_embeddings()(ids)
         try:
             found = model(inputs_embeds=embeddings, **further).logits
-            # Gemma 4 looks for the token of each embedding, and the embeddings of media belong to none.
+            # Gemma 4 searches the token of each embedding, and those of media have none.
             model(inputs_embeds=(embeddings + embeddings.roll(1, 1)) / 2, **further)
         except Exception as error:
             raise LanguageModelError(
-                f"{name} fails when it is given embeddings without token ids "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:120]}), so media cannot enter it; choose "
+                f"{name} fails with embeddings instead of token ids "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:120]}), so it cannot take media; choose "
                 "another language model"
             ) from error
     tolerance = max(1e-4, 8 * torch.finfo(found.dtype).eps)
@@ -68,16 +68,16 @@ def check_embeddings(model: Any) -> None:
     gap, scale = (found - wanted)[finite].abs(), wanted[finite].abs()
     if gap.numel() and not bool(gap.amax() <= tolerance * scale.amax()):
         raise LanguageModelError(
-            f"{name} computes other scores from embeddings than from the ids of the same tokens (it looks up more with "
-            "an id than its input embedding), so media cannot enter it; choose another language model"
+            f"{name} computes other logits from embeddings than from the ids of the same tokens (it uses ids for more "
+            "than input embeddings), so it cannot take media; choose another language model"
         )
 
 
 def accept_embeddings(model: Any) -> None:
-    """Let transformers' ``generate`` start from embeddings where a model forwards them without naming them.
+    """Make transformers' ``generate`` accept embeddings for models that pass them on in ``**kwargs``.
 
     ``generate`` looks for the argument ``inputs_embeds`` of ``prepare_inputs_for_generation``. Bamba, Falcon-H1,
-    Nemotron-H, Zamba and whole vision-language models take ``**kwargs`` and hand them on to transformers' own method.
+    Nemotron-H, Zamba and whole vision-language models pass ``**kwargs`` on to transformers' own method.
     """
     prepare = model.prepare_inputs_for_generation
     known = _parameters(prepare)

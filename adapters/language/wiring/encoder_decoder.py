@@ -21,7 +21,7 @@ class EncoderDecoder:
     """The :class:`inlay.adapters.language.wiring.protocol.Wiring` of T5, Flan-T5, BART, ..."""
 
     def context(self, model: Any) -> int | None:
-        """The positions that the model has embeddings for; None for T5's relative positions."""
+        """The number of positions that the model has embeddings for; None for T5's relative positions."""
         positions = getattr(model.config, "max_position_embeddings", None)
         return None if positions is None else int(positions)
 
@@ -36,8 +36,8 @@ class EncoderDecoder:
     ) -> tuple[list[Segment], list[Text] | None]:
         """The source is everything up to the last answer; the target is the text of the last answer and EOS.
 
-        Text of the template around the last answer (a space, a newline, ``###``) is left out: an encoder-decoder has
-        its own start and end of an answer.
+        Text of the template around the last answer (a space, a newline, ``###``) is left out, because an
+                encoder-decoder has its own start and end tokens.
 
         Raises:
             LanguageModelError: the tokenizer has no EOS, so the end of an answer cannot be trained.
@@ -64,13 +64,13 @@ class EncoderDecoder:
     def plan(
         self, labels: Tensor, mask: Tensor, target: Tensor | None, branches: Sequence[Sequence[int]] = ()
     ) -> LossPlan:
-        """Labelled steps of the decoder; the source is read as it is."""
+        """The labelled steps of the decoder; the source is not packed."""
         return LossPlan.of_target(*self.supervised(labels, target))
 
     def run(
         self, model: Any, embeddings: Tensor, mask: Tensor | None, target: Tensor | None, pad_id: int, **more: Any
     ) -> Tensor:
-        """Scores of the decoder's steps ``[B, U, vocabulary]``; of the first step alone without a target."""
+        """Logits of the decoder's steps ``[B, U, vocabulary]``; without a target, of the first step alone."""
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
         if start is None:
@@ -106,7 +106,7 @@ def _appends_eos(tokenizer: Any) -> bool:
 
 
 def _last_answer(laid: Sequence[Segment]) -> tuple[int, list[Text]]:
-    """Where the last answer starts, including template text in front of it, and the answer's own text."""
+    """The start of the last answer, including template text before it, and the answer's own text."""
     stop = len(laid)
     while stop and not _is_answer(laid[stop - 1], literal=False):
         stop -= 1

@@ -20,11 +20,11 @@ __all__ = ["LanguageModelError", "Wiring"]
 
 
 class LanguageModelError(InlayError):
-    """The language model or its tokenizer cannot do what an adapter needs."""
+    """The language model or its tokenizer lacks a property that an adapter needs, or an argument does not fit it."""
 
 
 class Wiring(Protocol):
-    """All that :class:`inlay.adapters.language.model.LanguageModel` asks of one of the two."""
+    """The methods of both kinds that :class:`inlay.adapters.language.model.LanguageModel` uses."""
 
     def context(self, model: Any) -> int | None:
         """The longest sequence, in positions; None if the model sets no limit."""
@@ -53,7 +53,7 @@ class Wiring(Protocol):
     def run(
         self, model: Any, embeddings: Tensor, mask: Tensor | None, target: Tensor | None, pad_id: int, **more: Any
     ) -> Tensor:
-        """One forward pass: scores ``[B, T, vocabulary]``; without a mask every position holds a token."""
+        """One forward pass: logits ``[B, T, vocabulary]``; without a mask there is no padding."""
         ...
 
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Loading an encoder that is not registered: whatever class transformers has for its config, or for its tower.
+"""Loading an encoder that is not registered, with the class that transformers has for its config or tower config.
 
-Of a model with several towers (SigLIP, MetaCLIP 2, BLIP, LLaVA, Mistral 3) one tower alone is read; its tensors
-have longer names in the file, which are derived from the names in the tower itself. A model that takes clips is one
-whose config has a number of frames.
+Only one tower of a model with several (SigLIP, MetaCLIP 2, BLIP, LLaVA, Mistral 3) is read; its tensors have longer
+names in the file, from which the names in the tower are derived. A model is taken as one for clips if its config has a
+number of frames.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ ANY_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "video": AnyVideoEn
 
 
 def tower_config(modality: str, source: str | Path, options: Mapping[str, Any]) -> PretrainedConfig | None:
-    """The config of a model of one modality, or of that tower of a larger one; None if transformers has no class.
+    """The config of a model with one modality, or of a tower in a larger model; None if transformers has no class.
 
     Raises:
-        BackboneError: a model of clips as an encoder of images.
+        BackboneError: a model for clips was given as an encoder of images.
     """
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
@@ -80,21 +80,21 @@ def load_any(
     feature_options: Mapping[str, Any],
     name: str,
 ) -> AnyEncoder:
-    """An encoder of :func:`tower_config`'s model.
+    """Load the model of :func:`tower_config` as an encoder.
 
     Args:
         modality: ``"image"``, ``"audio"`` or ``"video"``.
-        config: of the model.
+        config: the configuration of the model.
         source: Hub id or folder.
         processor: its image processor or feature extractor.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder will be put.
         options: ``revision``, ``local_files_only``.
         feature_options: keyword arguments of the encoder.
-        name: stored in bundles.
+        name: the name that bundles store.
 
     Raises:
-        BackboneError: no such option, or tensors are missing.
+        BackboneError: the encoder has no such option, or tensors are missing.
         EncoderError: the model gives no features of a known form.
     """
     encoder_class = ANY_CLASSES[modality]
@@ -104,7 +104,7 @@ def load_any(
     further: dict[str, Any] = {"config": config}
     if model_type(source, options) != config.model_type:
         further["key_mapping"] = _names_inside(model_class, config, modality)
-    # The pooled output is not a feature; checkpoints with a classifier (DeiT, ViViT) have no weights for it.
+    # The pooler is not used; checkpoints with a classifier (DeiT, ViViT) have no weights for it.
     model = load_weights(model_class, source, kind, {**options, **further}, unused="pooler.")
     model = computable(model, kind, device)
     if getattr(config, "is_encoder_decoder", False):  # speech to text: Moonshine, Speech2Text
@@ -121,16 +121,16 @@ def load_any(
 
 
 def _names_inside(model_class: Any, config: PretrainedConfig, modality: str) -> dict[str, str]:
-    """Regular expression -> replacement: names of tensors in a larger model -> in the tower alone."""
+    """Regular expression -> replacement, from names of tensors in a larger model to names in the tower."""
     with torch.device("meta"):
         own = sorted({name.partition(".")[0] for name in model_class(config).state_dict()})
-    # A model's own modules may be called like the towers in a file: SiglipVisionModel has a vision_model.
+    # Modules of a model may have the names of towers in a file: SiglipVisionModel has a vision_model.
     first = rf"(?:{'|'.join(map(re.escape, own))})\."
     return {rf"^(?:model\.)?(?!{first}){_TOWERS[modality]}\.": "", rf"^model\.(?={first})": ""}
 
 
 def _class_of(config: PretrainedConfig) -> Any:
-    """The class that transformers has for a config; some vision towers are in no mapping (BLIP, MetaCLIP 2)."""
+    """The class of transformers for a config; some vision towers are not in its mappings (BLIP, MetaCLIP 2)."""
     found: Any = MODEL_MAPPING.get(type(config), None)
     if found is None:
         found = getattr(transformers, f"{type(config).__name__.removesuffix('Config')}Model", None)

@@ -1,4 +1,4 @@
-"""Loading an audio encoder from a Hub id, a folder, or a file as its authors released it."""
+"""Loading an audio encoder from a Hub id, a folder, or a file in its released form."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def load_audio_encoder(
     feature_options: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Encoder:
-    """An audio encoder with its feature extractor.
+    """Load an audio encoder with its feature extractor.
 
-    Of a whole Whisper only the encoder is read, of a whole CLAP only the audio tower and its projection.
+    Only the encoder of a Whisper model is read, and only the audio tower of a CLAP model with its projection.
 
     Args:
         source: Hub id or folder of a registered family (Whisper, HuBERT and its relatives, CLAP, BEATs, ImageBind, and
             those of :func:`inlay.adapters.encoders.register_encoder`) or of any other audio model of transformers
-            (:class:`inlay.adapters.encoders.AnySoundEncoder`); of BEATs and ImageBind also the released file.
+            (:class:`inlay.adapters.encoders.AnySoundEncoder`); for BEATs and ImageBind also the released file.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
-        local_files_only: never ask the Hub.
+        local_files_only: send no request to the Hub.
         feature_options: keyword arguments of the encoder, such as ``layer`` or ``seconds``.
-        name: stored in bundles instead of the name of a folder or file.
+        name: the name that bundles store instead of that of a folder or file.
 
     Raises:
         BackboneError: the files cannot be loaded, or the family is not supported.

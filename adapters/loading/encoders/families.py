@@ -45,13 +45,13 @@ class ProcessorWarning(UserWarning):
 def known_options(
     modality: Modality, family_name: str, source: str | Path, options: Mapping[str, Any]
 ) -> list[str] | None:
-    """The feature options of an encoder, found without its weights; None if it is not supported.
+    """The feature options of an encoder, determined without its weights; None if it is not supported.
 
     Args:
-        modality: as below.
-        family_name: as below.
-        source: as below.
-        options: as below.
+        modality: as in :func:`load_registered`.
+        family_name: as in :func:`load_registered`.
+        source: as in :func:`load_registered`.
+        options: as in :func:`load_registered`.
     """
     if (family := ENCODERS.get((modality, family_name))) is not None:
         return feature_option_names(family.loader)
@@ -71,17 +71,17 @@ def load_registered(
     feature_options: Mapping[str, Any],
     name: str | None,
 ) -> Encoder:
-    """An encoder of the family that is registered for a model type.
+    """Load an encoder of the family that is registered for a model type.
 
     Args:
         modality: ``"image"``, ``"audio"`` or ``"video"``.
         family_name: ``model_type`` of config.json.
         source: Hub id, folder or file.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
         options: ``revision``, ``local_files_only``.
         feature_options: keyword arguments of the encoder.
-        name: stored in bundles instead of a folder's name.
+        name: the name that bundles store instead of a folder's.
 
     Raises:
         BackboneError: the family is neither registered nor a model of transformers for this modality, it has no such
@@ -121,10 +121,10 @@ def load_registered(
     else:
         further: dict[str, Any] = {"key_mapping": dict(family.key_mapping)} if family.key_mapping else {}
         if modality == "audio":
-            # Of a CLAP with two towers, the config of the audio tower.
+            # For a CLAP with two towers, the config of the audio tower.
             config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             further["config"] = getattr(config, "audio_config", config)
-        # The pooled output is not a feature; checkpoints with a classifier (ViT) have no weights for it.
+        # The pooler is not used; checkpoints with a classifier (ViT) have no weights for it.
         unused = None if modality == "audio" else "pooler."
         model = load_weights(family.model_class, source, kind, {**options, **further}, unused=unused)
         model = computable(model, kind, device)
@@ -143,8 +143,8 @@ def load_registered(
 def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any]) -> Any:
     """The feature extractor of sounds, the fields of the processor of clips, or the image processor.
 
-    Image processors are Pillow's, whose pixels do not depend on torch. Those of clips need torchvision in transformers,
-    and only their numbers are used.
+    Image processors use Pillow, so that pixels do not depend on torch. Those of clips need torchvision in transformers,
+        so only their settings are read.
     """
     if modality == "audio":
         load_extractor: Any = AutoFeatureExtractor.from_pretrained
@@ -158,10 +158,10 @@ def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any
 
 
 def _video_fields(source: str | Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of the first processor file that has any about colours.
+    """The fields of the first processor file that has mean and standard deviation.
 
     Raises:
-        BackboneError: there is none.
+        BackboneError: there is no such file.
     """
     for name in _VIDEO_PROCESSOR_FILES:
         path = stored_file(source, name, options)
@@ -172,7 +172,7 @@ def _video_fields(source: str | Path, options: Mapping[str, Any]) -> Mapping[str
             if isinstance(fields, dict) and {"image_mean", "do_normalize"} & set(fields):
                 return fields
     raise BackboneError(
-        f"{source}: expected {' or '.join(_VIDEO_PROCESSOR_FILES[:2])} with image_mean and image_std beside config.json"
+        f"{source}: expected {' or '.join(_VIDEO_PROCESSOR_FILES[:2])} with image_mean and image_std by config.json"
     )
 
 
@@ -187,7 +187,7 @@ def _default_processor(source: str | Path, options: Mapping[str, Any]) -> Any:
     name = (known.IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {}).get("pil")
     if name is None:
         raise BackboneError(
-            f"{source}: expected preprocessor_config.json beside config.json; transformers has no image processor for "
+            f"{source}: expected preprocessor_config.json next to config.json; transformers has no image processor for "
             f"models of type {kind!r}"
         )
     warnings.warn(

@@ -39,21 +39,21 @@ def load_image_encoder(
     qformer: bool = False,
     name: str | None = None,
 ) -> ImageEncoder:
-    """An image encoder with its image processor.
+    """Load an image encoder with its image processor.
 
-    Of a larger model (BLIP-2, SigLIP, LLaVA) only the vision tower is read.
+    Only the vision tower of a larger model (BLIP-2, SigLIP, LLaVA) is read.
 
     Args:
         source: Hub id or folder of a registered family (CLIP, ViT, BLIP-2, InstructBLIP, ImageBind, and those of
             :func:`inlay.adapters.encoders.register_encoder`), of any other vision model of transformers
             (:class:`inlay.adapters.encoders.AnyVisionEncoder`), or ImageBind's released file.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
-        local_files_only: never ask the Hub.
+        local_files_only: send no request to the Hub.
         feature_options: keyword arguments of the encoder, such as ``layer`` and ``class_token``.
         qformer: append BLIP-2's frozen Q-Former.
-        name: stored in bundles instead of a folder's name.
+        name: the name that bundles store instead of a folder's.
 
     Raises:
         BackboneError: the files cannot be loaded, or the family is not supported.
@@ -96,9 +96,9 @@ def _with_qformer(
     chosen: Mapping[str, Any],
     name: str | None,
 ) -> ImageEncoder:
-    """BLIP-2's vision tower and its Q-Former."""
+    """Load BLIP-2's vision tower and its Q-Former."""
     check_feature_options(EvaEncoder, chosen, source)
-    # This class is all of BLIP-2 but the language model; its own head is not used and may be missing.
+    # This class is BLIP-2 without the language model; its own head is not used and may be missing.
     model = load_weights(Blip2VisionModelWithProjection, source, dtype, options, unused="vision_projection.")
     load_processor: Any = AutoImageProcessor.from_pretrained
     processor = load_processor(source, trust_remote_code=False, backend="pil", **options)

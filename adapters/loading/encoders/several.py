@@ -36,9 +36,9 @@ def recorded_options(
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> dict[str, Any]:
-    """The feature options that make the encoder of a source as the one of a bundle's port: layer, image size, frames.
+    """The feature options (layer, image size, frames) with which the encoder of a source matches a bundle's port.
 
-    Only the config of the source is read. ImageBind has none here: its port has other names than its options.
+    Only the config of the source is read. ImageBind has no such options, because its port uses other names.
 
     Raises:
         BackboneError: there is no such folder or repository.
@@ -63,16 +63,16 @@ def load_encoders(
     feature_options: Mapping[Modality, Mapping[str, object]] | None = None,
     names: Mapping[Modality, str] | None = None,
 ) -> dict[Modality, Encoder]:
-    """The encoders of several modalities. An ImageBind of several modalities is loaded once and shared.
+    """Load the encoders of several modalities. An ImageBind for several of them is loaded once and shared.
 
     Args:
         sources: modality -> Hub id, folder, or released file.
         revisions: modality -> commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoders are put; the CPU if not given.
-        local_files_only: never ask the Hub.
+        local_files_only: send no request to the Hub.
         feature_options: modality -> keyword arguments of its encoder.
-        names: modality -> stored in bundles instead of the name of a folder.
+        names: modality -> the name that bundles store instead of that of a folder.
 
     Raises:
         BackboneError: the files cannot be loaded, or a family is not supported.

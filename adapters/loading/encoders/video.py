@@ -29,18 +29,18 @@ def load_video_encoder(
     feature_options: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Encoder:
-    """A video encoder.
+    """Load a video encoder.
 
     Args:
         source: Hub id, folder or file of ImageBind, of a family registered for ``"video"``, of a video model of
             transformers (VideoMAE, V-JEPA 2: :class:`inlay.adapters.encoders.AnyVideoEncoder`), or of an image encoder.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
-        local_files_only: never ask the Hub.
+        local_files_only: send no request to the Hub.
         feature_options: ``frames`` and ``pooling`` of :class:`FrameEncoder`, and keyword arguments of the image
             encoder; or those of the video model, such as ``frames`` and ``layer``.
-        name: stored in bundles instead of the name of a folder or file.
+        name: the name that bundles store instead of that of a folder or file.
 
     Raises:
         BackboneError: the files cannot be loaded, or the family is not supported.

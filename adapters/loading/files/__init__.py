@@ -1,1 +1,1 @@
-"""The files of a frozen model: weights, GGUF files, and tokenizers that encode exactly as their files say."""
+"""The files of a frozen model: weights, GGUF files, and tokenizers that encode exactly by their files."""

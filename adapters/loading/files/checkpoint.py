@@ -1,10 +1,9 @@
-"""Which weight files a model has: safetensors, or pickles of tensors (``pytorch_model.bin``, alone or in shards).
+"""The weight files of a model: safetensors, or pickles of tensors (``pytorch_model.bin``, one file or shards).
 
-Components of a diffusers pipeline, in subfolders, have files of another name (``diffusion_pytorch_model``).
+Components of a diffusers pipeline, in subfolders, use another file name (``diffusion_pytorch_model``).
 
-Older repositories on the Hub hold pickles alone. They are opened with ``weights_only=True``, so no code in them can
-run, and every value must be a tensor. A program that does not want to open pickles at all forbids them with
-:func:`only_safetensors`.
+Older repositories on the Hub have only pickles. They are opened with ``weights_only=True``, so no code in them can run,
+and every value must be a tensor. :func:`only_safetensors` forbids pickles altogether.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ __all__ = [
 ]
 
 MODEL = ("model", "pytorch_model")
-"""Names of the weights of transformers, as safetensors and as pickles, without their endings."""
+"""File names of transformers' weights, as safetensors and as pickles, without suffixes."""
 DIFFUSION = ("diffusion_pytorch_model", "diffusion_pytorch_model")
-"""The same of diffusers."""
+"""File names of diffusers' weights."""
 
 _forbidden: ContextVar[bool] = ContextVar("only_safetensors", default=False)
 
@@ -55,7 +54,7 @@ def only_safetensors(forbid: bool = True) -> Iterator[None]:
     """Refuse pickled weights inside the ``with`` block.
 
     Args:
-        forbid: False changes nothing.
+        forbid: whether to forbid them; False has no effect.
     """
     token = _forbidden.set(forbid or _forbidden.get())
     try:
@@ -72,8 +71,8 @@ def check_pickles_allowed(source: str | Path, name: str) -> None:
     """
     if _forbidden.get():
         raise BackboneError(
-            f"{source}: the weights are a pickle ({name}), and safetensors_only allows safetensors files alone; "
-            "convert the model with transformers' save_pretrained, or leave the option out"
+            f"{source}: the weights are a pickle ({name}), and safetensors_only allows only safetensors files; "
+            "convert the model with transformers' save_pretrained, or remove the option"
         )
 
 
@@ -82,7 +81,7 @@ def stored_file(source: str | Path, name: str, options: Mapping[str, Any]) -> Pa
 
     Args:
         source: folder or Hub id.
-        name: relative to it.
+        name: the file's path relative to the source.
         options: ``revision``, ``local_files_only``, ``subfolder``.
     """
     if Path(source).is_dir():
@@ -93,7 +92,7 @@ def stored_file(source: str | Path, name: str, options: Mapping[str, Any]) -> Pa
 
 
 def has_pickled_weights(source: str | Path, options: Mapping[str, Any], names: tuple[str, str] = MODEL) -> bool:
-    """Whether the weights of a model are pickles alone; they are checked then, and a warning names them.
+    """Whether the weights of a model are only pickles, which are then checked and named in a warning.
 
     Args:
         source: folder or Hub id.
@@ -101,7 +100,7 @@ def has_pickled_weights(source: str | Path, options: Mapping[str, Any], names: t
         names: :data:`MODEL`, or :data:`DIFFUSION` for a component of diffusers.
 
     Raises:
-        BackboneError: pickles are forbidden, a shard is missing, or a pickle holds more than tensors.
+        BackboneError: pickles are forbidden, a shard is missing, or a pickle contains other objects than tensors.
     """
     safe, pickled = f"{names[0]}.safetensors", f"{names[1]}.bin"
     if any(stored_file(source, name, options) for name in (safe, f"{safe}.index.json")):
@@ -119,7 +118,7 @@ def has_pickled_weights(source: str | Path, options: Mapping[str, Any], names: t
         read_pickle(path, place)
     shown_as = files[0].name if len(files) == 1 else f"{len(files)} files {names[1]}-*.bin"
     warnings.warn(
-        f"{place}: there are no safetensors files, so the weights are read from {shown_as} (pickle, tensors alone)",
+        f"{place}: there are no safetensors files, so the weights are read from {shown_as} (pickle, tensors only)",
         PickleWarning,
         stacklevel=2,
     )
@@ -127,7 +126,7 @@ def has_pickled_weights(source: str | Path, options: Mapping[str, Any], names: t
 
 
 def _shard_names(source: str | Path, index: Path) -> list[str]:
-    """The files that an index names; names that lead out of the folder are refused."""
+    """The files that an index names; a name that leads out of the folder is an error."""
     held = json.loads(index.read_text(encoding="utf-8"))
     shards = held.get("weight_map") if isinstance(held, dict) else None
     if not isinstance(shards, dict) or not shards:
@@ -146,27 +145,27 @@ def _shard(source: str | Path, name: str, index: str, options: Mapping[str, Any]
 
 
 def read_pickle(path: Path, source: str | Path, *, values: bool = False) -> dict[str, Any]:
-    """The content of a file of ``torch.save``, opened with ``weights_only=True``.
+    """Read a file of ``torch.save`` with ``weights_only=True``.
 
     Args:
         path: the file.
-        source: for errors.
-        values: read the tensors and allow plain values beside them; otherwise only names and shapes are read (on the
-            meta device), and everything must be a tensor.
+        source: the source, for errors.
+        values: read the tensors and also allow plain values; otherwise only names and shapes are read (on the meta
+            device), and every value must be a tensor.
 
     Raises:
-        BackboneError: it holds other objects, or is not such a file.
+        BackboneError: the file contains other objects, or is not such a file.
     """
     place = path if str(path) == str(source) else f"{source}: {path.name}"
     try:
-        # Files from before torch 1.6 are not zip archives and cannot be mapped.
+        # Files from before torch 1.6 are not zip archives and cannot be memory mapped.
         mapped = values and zipfile.is_zipfile(path)
         held = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, LookupError) as error:
-        # torch's own text for a refused pickle advises to load it without this protection.
+        # torch's own text for a refused pickle recommends loading it without this protection.
         found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         reason = (
-            f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"
+            f"it contains an object of {found[1]}, which could run code" if found else "it is damaged, or another file"
         )
         raise BackboneError(f"{place}: expected a torch file of tensors and plain values: {reason}") from error
     if not isinstance(held, dict):

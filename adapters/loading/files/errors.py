@@ -1,4 +1,4 @@
-"""The error of everything that loads a frozen model, and how errors of the libraries become its text."""
+"""The error of loading frozen models, and its text for errors of the libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BackboneError(InlayError):
 
 
 def reason_of(error: BaseException) -> str:
-    r"""The beginning of an error's text in one line, with its class where the text alone says little.
+    r"""The beginning of an error's text in one line, with its class if the text alone is too short.
 
     Example:
         >>> reason_of(ValueError("hidden_size:\n  expected an integer")), reason_of(KeyError("gelu_3"))

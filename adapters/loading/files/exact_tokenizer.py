@@ -2,12 +2,11 @@
 
 LLaMA, Vicuna, Mistral, Gemma and T5 were trained with sentencepiece models (``tokenizer.model``). transformers 5
 converts these files, or rebuilds ``tokenizer.json`` by the rules of a class, and the results differ from the original
-in runs of spaces, in texts that begin with a space, and behind special tokens. So each tokenizer is compared on a page
-of texts with sentencepiece itself, and where it differs, the file as it was published or an own conversion takes its
-place.
+in runs of spaces, in texts that begin with a space, and after special tokens. So each tokenizer is compared with
+sentencepiece on a list of texts. If it differs, it is replaced by the published file or by a conversion of our own.
 
-What follows a special token depends on ``legacy`` of tokenizer_config.json: a space is put in front of every text
-between special tokens (true, and where the key is missing, as in transformers 4), or in front of the whole alone.
+The text after a special token depends on ``legacy`` of tokenizer_config.json: a space is put before every text between
+special tokens (true, or if the key is missing, as in transformers 4), or only before the whole text.
 """
 
 from __future__ import annotations
@@ -48,25 +47,25 @@ PROBES = (
     "aaaaaaaaaaaaaaaaaaaaaaaa",
     " " * 31,
 )  # fmt: skip
-"""Texts on which tokenizers are compared."""
+"""The texts on which tokenizers are compared."""
 
 
 class TokenizerWarning(UserWarning):
-    """A tokenizer differs from the sentencepiece model beside it, and no exact one is known."""
+    """A tokenizer differs from its sentencepiece model, and no exact one could be built."""
 
 
 def exact_tokenizer(tokenizer: Any, model: Path | bytes | None, published: Path | None, legacy: bool, name: str) -> Any:
-    """The tokenizer, or one in its place that encodes as the files say.
+    """The tokenizer, or a replacement that encodes exactly according to the files.
 
     Args:
         tokenizer: a fast tokenizer, as ``AutoTokenizer`` loads it.
-        model: the sentencepiece model beside it, or its bytes, if there is one.
+        model: its sentencepiece model, or the bytes of it, if there is one.
         published: tokenizer.json, if there is one; without a sentencepiece model it is the reference.
-        legacy: put a space in front of every text between special tokens.
-        name: for the warning.
+        legacy: put a space before every text between special tokens.
+        name: the model's name, for the warning.
 
     Returns:
-        The first of: tokenizer.json as it was published, the tokenizer, own conversions, that equals the reference.
+        The first that equals the reference, of: the published tokenizer.json, the tokenizer, our conversions.
     """
     if not getattr(tokenizer, "is_fast", False):
         return tokenizer
@@ -91,8 +90,8 @@ def exact_tokenizer(tokenizer: Any, model: Path | bytes | None, published: Path 
         if len(wrong) < len(fewest):
             best, fewest = candidate, wrong
     warnings.warn(
-        f"{name}: the tokenizer encodes {len(fewest)} of {len(truth.pages)} texts otherwise than {original}, such as "
-        f"{fewest[0]!r}; no exact tokenizer is known, so a model trained with {original} sees slightly different "
+        f"{name}: the tokenizer encodes {len(fewest)} of {len(truth.pages)} texts differently from {original}, such as "
+        f"{fewest[0]!r}; no exact tokenizer is known, so a model trained with {original} gets slightly different "
         "tokens",
         TokenizerWarning,
         stacklevel=2,
@@ -102,7 +101,7 @@ def exact_tokenizer(tokenizer: Any, model: Path | bytes | None, published: Path 
 
 @dataclass(frozen=True)
 class _Truth:
-    """A sentencepiece model, and the tokens that it gives for each text."""
+    """A sentencepiece model, and its tokens for each text."""
 
     processor: Any
     pages: dict[str, list[int]]
@@ -110,11 +109,11 @@ class _Truth:
     numbered: bool
     """Whether the tokenizer has the ids of the model; otherwise pieces are compared."""
     prefix: bool
-    """Whether a space is put in front of a text."""
+    """Whether a space is put before a text."""
     legacy: bool
 
     def differences(self, tokenizer: Any) -> list[str]:
-        """The texts that a tokenizer encodes in another way."""
+        """The texts that a tokenizer encodes differently."""
         wrong = []
         for text, ids in self.pages.items():
             found = tokenizer(text, add_special_tokens=False).input_ids
@@ -126,7 +125,7 @@ class _Truth:
 
 
 def _truth(tokenizer: Any, model: Path | bytes, legacy: bool, *, joined: bool) -> _Truth | None:
-    """What sentencepiece says; None if it is not installed or the file is of another kind (tiktoken)."""
+    """The result of sentencepiece; None if it is not installed or the file is of another kind (tiktoken)."""
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError:
@@ -145,7 +144,7 @@ def _truth(tokenizer: Any, model: Path | bytes, legacy: bool, *, joined: bool) -
     prefix = bool(pieces) and pieces[0].startswith("\u2581")
     held = _Truth(processor, {text: processor.encode(text) for text in PROBES}, numbered, prefix, legacy)
     end = tokenizer.eos_token
-    # With tokenizer.json, texts behind special tokens are encoded as that file says.
+    # With tokenizer.json, texts after special tokens are encoded by the rules in that file.
     if joined and end and numbered and prefix and processor.is_byte(processor.piece_to_id("<0x0A>")):
         for texts in (("hi", "USER: hi"), ("", "hi"), ("hi", " hi", "  hi"), ("yes", "\nno")):
             held.pages[end.join(texts)] = list(_joined(processor, texts, tokenizer.eos_token_id, legacy))
@@ -163,12 +162,12 @@ def _joined(processor: Any, texts: tuple[str, ...], end: int, legacy: bool) -> I
         if legacy or number == 0:
             yield from processor.encode(text)
         else:
-            # A newline is a byte of its own, so the text after it has no space in front.
+            # A newline is a separate byte token, so no space is put before the text after it.
             yield from processor.encode(f"\n{text}")[len(head) :]
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two tokenizers agree on the page, with and without special tokens between the texts."""
+    """Whether two tokenizers agree on all texts, with and without special tokens between them."""
     end = one.eos_token or ""
     texts = [*PROBES, f"hi{end}USER: hi{end} hi"]
     return bool(
@@ -178,15 +177,15 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _converted(tokenizer: Any, truth: _Truth, longer_first: bool) -> Any:
-    """A conversion of a BPE model: the pair that gives the piece with the best score is merged first, as there.
+    """Convert a BPE model: as in sentencepiece, the pair whose merged piece has the best score is merged first.
 
     Args:
-        tokenizer: for its special tokens.
+        tokenizer: the tokenizer, with its special tokens.
         truth: the sentencepiece model.
-        longer_first: of several pairs that give one piece, the pair with the longer left part is merged first.
+        longer_first: among pairs with the same merged piece, the one with the longer left part is merged first.
 
     Returns:
-        None where the tokenizer is not a BPE, or has other ids.
+        The tokenizer; None if it is not a BPE, or has other ids.
     """
     backend = tokenizer.backend_tokenizer
     if not truth.numbered or not isinstance(backend.model, models.BPE):
@@ -215,8 +214,8 @@ def _converted(tokenizer: Any, truth: _Truth, longer_first: bool) -> Any:
     )
     core.normalizer = normalizers.Replace(" ", "\u2581")
     scheme = "always" if truth.legacy else "first"
-    # Spaces have been replaced, so the first step always finds a text without one in front; it adds a space, which the
-    # second step replaces. A single step would add none in front of a text that begins with a space.
+    # Spaces were replaced before, so the first step never finds a leading space and always adds one, which the second
+    # # step replaces. A single step would not add one to a text that begins with a space.
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(" ", prepend_scheme=scheme if truth.prefix else "never", split=False),
@@ -231,7 +230,7 @@ def _converted(tokenizer: Any, truth: _Truth, longer_first: bool) -> Any:
 
 
 def _rebuilt(tokenizer: Any, published: Tokenizer) -> Any:
-    """The tokenizer with model and rules of tokenizer.json as it was published."""
+    """The tokenizer with model and rules of the published tokenizer.json."""
     core = copy.deepcopy(tokenizer.backend_tokenizer)
     core.model, core.decoder = published.model, published.decoder
     core.normalizer, core.pre_tokenizer = published.normalizer, published.pre_tokenizer
@@ -239,7 +238,7 @@ def _rebuilt(tokenizer: Any, published: Tokenizer) -> Any:
 
 
 def _with_core(tokenizer: Any, core: Tokenizer) -> Any:
-    """A tokenizer of the general class, which transformers saves and loads as it is."""
+    """A tokenizer of the general class, which transformers saves and loads unchanged."""
     kept = ("chat_template", "clean_up_tokenization_spaces", "model_max_length", "padding_side", "truncation_side")
     values = {name: getattr(tokenizer, name) for name in kept} | tokenizer.special_tokens_map
     values["extra_special_tokens"] = list(getattr(tokenizer, "extra_special_tokens", None) or [])

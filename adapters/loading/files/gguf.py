@@ -1,7 +1,7 @@
-"""Language models in GGUF files (llama.cpp), which transformers dequantises when it reads them.
+"""Language models in GGUF files (llama.cpp), which transformers dequantises while reading.
 
-The vocabulary of LLaMA-like models in such a file is that of a sentencepiece model: pieces, scores and kinds. The model
-is built again from these, by the rules of llama.cpp, so that the tokenizer can be compared with sentencepiece itself.
+The vocabulary of LLaMA-like models in such a file is that of a sentencepiece model: pieces, scores and kinds. The
+sentencepiece model is rebuilt from these, by the rules of llama.cpp, so that the tokenizer can be compared with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["gguf_file", "sentencepiece_of"]
 
 _BPE = 2
 _BYTE = 6
-"""Numbers of sentencepiece's formats: the type of model, and the kind of a piece that stands for one byte."""
+"""Enumeration values of sentencepiece's format: the model type BPE, and the kind of a piece for one byte."""
 
 
 def gguf_file(source: str | Path) -> Path | None:
@@ -42,7 +42,7 @@ def gguf_file(source: str | Path) -> Path | None:
         return None
     if find_spec("gguf") is None:
         raise BackboneError(
-            f"{source}: {found.name} is read by gguf, which is not installed: pip install 'inlay[gguf]'"
+            f"{source}: reading {found.name} needs gguf, which is not installed: pip install 'inlay[gguf]'"
         )
     return found
 
@@ -55,7 +55,7 @@ def sentencepiece_of(file: Path) -> bytes | None:
 
     Raises:
         ImportError: sentencepiece or protobuf is not installed.
-        RuntimeError: sentencepiece does not take this vocabulary, for instance because a piece occurs twice.
+        RuntimeError: sentencepiece does not accept this vocabulary, for instance because a piece occurs twice.
     """
     import gguf
 

@@ -1,4 +1,4 @@
-"""Loading a tokenizer from a Hub id or a folder, whatever files it consists of.
+"""Loading a tokenizer from a Hub id or a folder, in any of the published file formats.
 
 ``tokenizer.json`` is read by transformers alone; ``tokenizer.model`` and ``spiece.model`` need sentencepiece, and
 ``tiktoken.model`` needs tiktoken.
@@ -27,14 +27,14 @@ _LARGEST_CONFIG = 1 << 24
 
 
 def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
-    """A tokenizer that encodes as its files say, see :mod:`inlay.adapters.loading.files.exact_tokenizer`.
+    """Load a tokenizer that encodes exactly by its files, see :mod:`inlay.adapters.loading.files.exact_tokenizer`.
 
     Args:
         source: Hub id or folder.
         options: ``revision``, ``local_files_only``, ``gguf_file``.
 
     Raises:
-        BackboneError: there are no files of a tokenizer, they are damaged, or a library is missing that reads them.
+        BackboneError: there are no files of a tokenizer, they are damaged, or the library to read them is missing.
     """
     if "gguf_file" in options:
         return _of_gguf(source, options)
@@ -50,7 +50,7 @@ def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
 
 
 def _of_gguf(source: str | Path, options: Mapping[str, Any]) -> Any:
-    """The tokenizer of a GGUF file; one of sentencepiece's kind puts a space behind special tokens, as in llama.cpp."""
+    """The tokenizer of a GGUF file; one of sentencepiece's kind puts a space after special tokens, as in llama.cpp."""
     tokenizer = _loaded(source, options)
     try:
         model = sentencepiece_of(Path(source) / str(options["gguf_file"]))
@@ -58,10 +58,10 @@ def _of_gguf(source: str | Path, options: Mapping[str, Any]) -> Any:
     except (ImportError, RuntimeError) as error:
         reason = "is not installed (pip install sentencepiece protobuf)"
         if isinstance(error, RuntimeError):
-            reason = f"does not take this vocabulary ({reason_of(error)})"
+            reason = f"does not accept this vocabulary ({reason_of(error)})"
         warnings.warn(
-            f"{source}: the tokenizer is not compared with sentencepiece, which {reason}; it may encode texts that "
-            "begin with a space in another way",
+            f"{source}: the tokenizer was not compared with sentencepiece, which {reason}; it may encode texts that "
+            "begin with a space differently",
             TokenizerWarning,
             stacklevel=2,
         )
@@ -75,12 +75,12 @@ def _loaded(source: str | Path, options: Mapping[str, Any]) -> Any:
     except Exception as error:
         raise BackboneError(
             f"{source}: no tokenizer could be loaded: {reason_of(error)} (expected tokenizer.json and "
-            "tokenizer_config.json, or tokenizer.model, beside config.json)"
+            "tokenizer_config.json, or tokenizer.model, next to config.json)"
         ) from error
-    # Without files transformers makes an empty tokenizer of the model's class, which encodes nothing.
+    # Without files transformers builds an empty tokenizer of the model's class, which encodes nothing.
     if not len(tokenizer("a b").input_ids) or tokenizer("a b").input_ids == tokenizer("").input_ids:
         raise BackboneError(
-            f"{source}: the tokenizer encodes no text; expected tokenizer.json or tokenizer.model beside config.json, "
+            f"{source}: the tokenizer encodes no text; expected tokenizer.json or tokenizer.model next to config.json, "
             "as AutoTokenizer.save_pretrained writes it"
         )
     return tokenizer
@@ -90,16 +90,16 @@ def _check_reader(source: str | Path, model: Path | None, options: Mapping[str, 
     """Check that the library that reads the tokenizer's file is installed."""
     if model is not None and find_spec("sentencepiece") is None:
         raise BackboneError(
-            f"{source}: {model.name} is read by sentencepiece, which is not installed: pip install sentencepiece"
+            f"{source}: reading {model.name} needs sentencepiece, which is not installed: pip install sentencepiece"
         )
     if model is None and stored_file(source, "tiktoken.model", options) and find_spec("tiktoken") is None:
         raise BackboneError(
-            f"{source}: tiktoken.model is read by tiktoken, which is not installed: pip install 'inlay[tiktoken]'"
+            f"{source}: reading tiktoken.model needs tiktoken, which is not installed: pip install 'inlay[tiktoken]'"
         )
 
 
 def _is_legacy(source: str | Path, options: Mapping[str, Any]) -> bool:
-    """``legacy`` of tokenizer_config.json; true where it is missing, as in transformers 4."""
+    """``legacy`` of tokenizer_config.json; true if it is missing, as in transformers 4."""
     path = stored_file(source, "tokenizer_config.json", options)
     if path is None or path.stat().st_size > _LARGEST_CONFIG:
         return True

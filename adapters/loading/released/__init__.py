@@ -1,1 +1,1 @@
-"""Models that transformers does not have: folders in our layout, and files as their authors released them."""
+"""Models that transformers does not have: folders in our layout, and files in their released form."""

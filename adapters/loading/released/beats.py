@@ -1,4 +1,4 @@
-"""BEATs on disk: a folder in our layout, or a ``.pt`` file as it was released (``{"cfg": ..., "model": ...}``)."""
+"""BEATs on disk: a folder in our layout, or the released ``.pt`` file (``{"cfg": ..., "model": ...}``)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def load_beats_encoder(
     name: str,
     seconds: float = 10.0,
 ) -> BeatsEncoder:
-    """The encoder, as :func:`inlay.adapters.encoders.register_encoder` asks for it.
+    """Load the encoder, with the signature that :func:`inlay.adapters.encoders.register_encoder` requires.
 
     Args:
-        source: as of :func:`load_beats`.
-        dtype: as of :func:`load_beats`.
+        source: as in :func:`load_beats`.
+        dtype: as in :func:`load_beats`.
         revision: commit, branch or tag.
-        local_files_only: never ask the Hub.
-        name: stored in bundles.
+        local_files_only: send no request to the Hub.
+        name: the name that bundles store.
         seconds: see :class:`BeatsEncoder`.
     """
     options = given(revision=revision, local_files_only=local_files_only)
@@ -54,7 +54,7 @@ def load_beats(
 
     Args:
         source: a folder in our layout, a Hub id, or a released file.
-        dtype: of the weights in memory; ``"auto"`` is that of the file.
+        dtype: the dtype of the weights in memory; ``"auto"`` is that of the file.
         options: ``revision``, ``local_files_only``.
 
     Returns:
@@ -69,7 +69,7 @@ def load_beats(
     if Path(source).is_file():
         held = read_released(Path(source))
         if not isinstance(held.get("cfg"), Mapping) or not isinstance(held.get("model"), Mapping):
-            raise BackboneError(f"{source}: expected 'cfg' and 'model', as BEATs was released, got {', '.join(held)}")
+            raise BackboneError(f"{source}: expected the released form with 'cfg' and 'model', got {', '.join(held)}")
         config, tensors = BeatsConfig.from_released(held["cfg"]), dict(held["model"])
     else:
         values, tensors, commit = read_folder(source, options or {})
@@ -78,7 +78,7 @@ def load_beats(
     first = tables[0]
     if first is not None and any(table is not None and not torch.equal(table, first) for table in tables):
         raise BackboneError(
-            f"{source}: expected one table of relative positions for all layers, as BEATs has it; the layers differ"
+            f"{source}: expected one table of relative positions for all layers, as in BEATs; the layers differ"
         )
     with torch.device("meta"):
         model = Beats(config)

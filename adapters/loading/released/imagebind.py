@@ -39,7 +39,7 @@ def load_imagebind(
     Args:
         source: a folder in our layout, a Hub id, or a released file, which must have the released sizes.
         branches: read only these; all branches of the file if not given.
-        dtype: of the weights in memory; ``"auto"`` is that of the file.
+        dtype: the dtype of the weights in memory; ``"auto"`` is that of the file.
         options: ``revision``, ``local_files_only``.
 
     Returns:
@@ -79,17 +79,17 @@ def load_joint(
     feature_options: Mapping[Modality, Mapping[str, Any]] | None = None,
     name: str | None = None,
 ) -> dict[Modality, Encoder]:
-    """Encoders that share one model; only the branches that they need are kept in memory.
+    """Load encoders that share one model, with only the branches that they need.
 
     Args:
         source: a folder, a Hub id, or ``imagebind_huge.pth``.
-        modalities: of the encoders.
-        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        modalities: the modalities of the encoders.
+        dtype: the dtype of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the model is put; the CPU if not given.
         options: ``revision``, ``local_files_only``.
         feature_options: keyword arguments of the encoders, such as ``{"audio": {"scaled": False}}``. With ``frames`` or
             ``pooling`` a video is encoded as single frames, see :class:`FrameEncoder`.
-        name: stored in bundles instead of the name of a folder or file.
+        name: the name that bundles store instead of that of a folder or file.
 
     Raises:
         BackboneError: the files cannot be read.
@@ -120,7 +120,7 @@ def _branch(name: str) -> str:
 
 
 def _check_scales(model: ImageBind, source: str | Path) -> None:
-    """The scales are stored both in the config and in the weights; ports report those of the config."""
+    """Check that the scales in the config, which ports report, equal those in the weights."""
     for name, sizes in model.config.branches.items():
         configured = getattr(sizes, "scale", None)
         if configured is not None:

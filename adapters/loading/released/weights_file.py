@@ -1,6 +1,6 @@
-"""Weights of models that transformers lacks: folders in our own layout, and files as their authors released them.
+"""Weights of models that transformers does not have: folders in our layout, and files in their released form.
 
-A folder holds ``config.json`` with a ``model_type``, and ``model.safetensors``. A released file is a pickle of torch;
+A folder has ``config.json`` with a ``model_type``, and ``model.safetensors``. A released file is a pickle of torch;
 it is opened with ``weights_only=True``, so no code in it can run. In both cases a tensor that is missing, unexpected or
 of another shape is an error.
 """
@@ -34,11 +34,11 @@ def kind_of(source: str | Path, options: Mapping[str, Any]) -> str:
     """The ``model_type`` of a folder or a repository; a released file is recognised by the names in it.
 
     Args:
-        source: folder, Hub id, or a file that its authors released.
+        source: folder, Hub id, or a released file.
         options: ``revision``, ``local_files_only``.
 
     Returns:
-        Such as ``clip``, ``beats``, ``imagebind``; ``""`` if it cannot be recognised.
+        The type, such as ``clip``, ``beats`` or ``imagebind``; ``""`` if it cannot be recognised.
     """
     if not Path(source).is_file():
         return model_type(source, options)
@@ -54,7 +54,7 @@ def write_folder(folder: str | Path, config: Mapping[str, Any], model: nn.Module
     Args:
         folder: created if it does not exist.
         config: JSON values with a ``model_type``.
-        model: in any dtype.
+        model: the model, in any dtype.
     """
     place = Path(folder)
     text = json.dumps(dict(config), indent=2) + "\n"
@@ -102,7 +102,7 @@ def read_released(path: Path) -> dict[str, Any]:
     """The content of a ``.pth`` or ``.pt`` file: tensors and plain values by name.
 
     Raises:
-        BackboneError: it holds other objects, or is not a file of torch.
+        BackboneError: the file contains other objects, or is not a file of torch.
     """
     check_pickles_allowed(path, "as its authors released it")
     return read_pickle(path, path, values=True)
@@ -114,8 +114,8 @@ def fill_model(model: M, tensors: Mapping[str, Tensor], source: str | Path, dtyp
     Args:
         model: built under ``torch.device("meta")``.
         tensors: every parameter and buffer by name.
-        source: for errors.
-        dtype: of the weights in memory; ``"auto"`` keeps that of the tensors.
+        source: the source, for errors.
+        dtype: the dtype of the weights in memory; ``"auto"`` keeps that of the tensors.
 
     Raises:
         BackboneError: names the tensors that are missing, unexpected or of another shape.

@@ -1,6 +1,6 @@
-"""A file of which some ranges of bytes are visible and the rest is hidden.
+"""A view of a file that contains only selected byte ranges.
 
-Decoders get such a view: metadata that is not used never reaches them, and neither do bytes that were not walked over.
+Decoders get such a view, without unused metadata and without bytes that were not checked before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["ByteRanges"]
 
 
 class ByteRanges(io.RawIOBase):
-    """A read-only file, made of ranges of another file; only the ranges are held in memory.
+    """A read-only file composed of ranges of another file; only the offsets of the ranges are in memory.
 
     Example:
         >>> view = ByteRanges(io.BytesIO(b"0123456789"))

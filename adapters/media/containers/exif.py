@@ -1,7 +1,7 @@
 """The orientation tag of an EXIF block (CIPA DC-008, section 4.6.4), and nothing else of it.
 
-An EXIF block is a TIFF file: a list of tags that point to bytes anywhere in it, also to the same ones, so that 64 KB
-can describe gigabytes. One tag of two bytes is all that is needed here, so no other is read.
+An EXIF block is a TIFF file: a list of tags that point to bytes anywhere in it, possibly overlapping, so that 64 KB can
+describe gigabytes. Only one tag of two bytes is needed here, so no other is read.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _FORMATS = {1: "B", 3: "H", 4: "I"}
 
 
 def orientation(block: bytes) -> int:
-    r"""The orientation, 1 to 8; 1 (upright) where the block has none or is damaged, as image viewers do.
+    r"""The orientation, 1 to 8; 1 (upright) if the block has none or is damaged, as in image viewers.
 
     Args:
-        block: an EXIF block, with or without its ``Exif\0\0`` in front.
+        block: an EXIF block, with or without its prefix ``Exif\0\0``.
 
     Example:
         >>> orientation(b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))

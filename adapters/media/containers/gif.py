@@ -1,6 +1,6 @@
 """The blocks of a GIF (https://www.w3.org/Graphics/GIF/spec-gif89a.txt): its canvas, and whether it is complete.
 
-FFmpeg plays the frames that are there and does not report a file that was cut off.
+FFmpeg decodes the available frames and does not report a truncated file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["check_gif"]
 _HEADER, _IMAGE_DESCRIPTOR = 13, 9
 _TRAILER, _EXTENSION, _IMAGE, _TERMINATOR = b";", b"!", b",", b"\0"
 _MAX_BLOCKS = 1 << 22
-"""Blocks of at most 255 bytes: a gigabyte of pictures; walking over so many takes two seconds."""
+"""Limit on blocks of at most 255 bytes: a gigabyte of pictures; walking over this number takes two seconds."""
 
 
 def check_gif(file: BinaryIO, name: str) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def check_gif(file: BinaryIO, name: str) -> tuple[int, int]:
 
     Args:
         file: a GIF.
-        name: for errors.
+        name: its name, for errors.
 
     Returns:
         Width and height of the canvas.
@@ -35,7 +35,7 @@ def check_gif(file: BinaryIO, name: str) -> tuple[int, int]:
     inside = False
     for _ in range(_MAX_BLOCKS):
         byte = file.read(1)
-        if inside:  # A length, then so many bytes; an empty sub-block is the last.
+        if inside:  # A length, then that number of bytes; an empty sub-block ends the list.
             inside = byte not in (_TERMINATOR, b"")
             file.seek(byte[0] if byte else 0, 1)
         elif byte == _TRAILER:
@@ -54,6 +54,6 @@ def check_gif(file: BinaryIO, name: str) -> tuple[int, int]:
 
 
 def _skip_colours(file: BinaryIO, flags: bytes) -> None:
-    """Skip a colour table, if the flags say that there is one."""
+    """Skip a colour table, if the flags indicate one."""
     if flags and flags[0] & 0x80:
         file.seek(3 << ((flags[0] & 7) + 1), 1)

@@ -1,8 +1,8 @@
 """The segments of a JPEG (ITU T.81, annex B): size, number of scans, orientation, and a view without metadata.
 
-A progressive JPEG is decoded in scans, each of which visits all blocks of the picture and can take as few as a hundred
+A progressive JPEG is decoded in scans, each of which visits all blocks of the picture and can have as few as a hundred
 bytes: a file of 0.4 MB can require 4,000 passes over 88 megapixels. So the scans are counted first. The decoder then
-reads the counted segments and no others: comments, colour profiles, thumbnails and EXIF never reach it.
+gets only the counted segments, without comments, colour profiles, thumbnails and EXIF.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class Jpeg:
     pixels: ByteRanges
     """The file without metadata."""
     exif: bytes = b""
-    """The first EXIF block, or nothing."""
+    """The first EXIF block; empty if there is none."""
     size: tuple[int, int] = (0, 0)
     """Width and height."""
     scans: int = 0
     """Passes over the picture."""
     progressive: bool = False
-    """Whether the frame is a progressive one."""
+    """Whether the JPEG is progressive."""
     samples: float = 0.0
     """Samples of all components for each pixel: 3 for 4:4:4, 1.5 for 4:2:0."""
 
     @property
     def coefficient_bytes(self) -> float:
-        """Bytes that the decoder holds besides the picture: 16 bits a sample if it has more than one scan."""
+        """Bytes that the decoder needs besides the picture: 16 bits per sample if there is more than one scan."""
         several = self.progressive or self.scans > 1
         return 2 * self.samples * self.size[0] * self.size[1] if several else 0.0
 
@@ -55,7 +55,7 @@ def read_jpeg(file: BinaryIO, name: str) -> Jpeg:
 
     Args:
         file: a JPEG, at its beginning.
-        name: for errors.
+        name: its name, for errors.
 
     Raises:
         MediaError: too many segments.
@@ -91,8 +91,8 @@ def read_jpeg(file: BinaryIO, name: str) -> Jpeg:
 
 
 def _next_marker(file: BinaryIO, place: int) -> tuple[int | None, int]:
-    """The next marker that is not part of entropy-coded data, and where it begins; ``None`` at the end of the file."""
-    size = 1 << 6  # markers follow each other, or stand behind much data
+    """The next marker outside entropy-coded data, and its position; ``None`` at the end of the file."""
+    size = 1 << 6  # markers are adjacent, or far apart
     while True:
         file.seek(place)
         piece = file.read(size)

@@ -1,7 +1,7 @@
-"""How many samples the tables of an MP4 claim, before FFmpeg allocates an index for them.
+"""Counting the samples that the tables of an MP4 state, before FFmpeg allocates an index for them.
 
-A table of ISO 14496-12 can claim billions of samples in twelve bytes (``stsz`` and ``trun`` where all samples are
-alike, ``stts`` and ``ctts`` by runs), and FFmpeg allocates some 36 bytes for each when it opens the file. So the boxes
+A table of ISO 14496-12 can state billions of samples in twelve bytes (``stsz`` and ``trun`` if all samples have one
+size, ``stts`` and ``ctts`` by runs), and FFmpeg allocates about 36 bytes for each when it opens the file. So the boxes
 are walked first; only these tables are read, the pictures are skipped. QuickTime can compress the whole header
 (``cmov``); it is decompressed here, within a limit, and walked in the same way.
 """
@@ -23,23 +23,23 @@ __all__ = ["check_mp4"]
 Table: TypeAlias = NDArray[np.int64]
 
 _MAX_SAMPLES = 1 << 22
-"""Most samples that the tables of one kind may claim together: about 150 MB of index, an hour at 1,000 a second."""
+"""Limit on the samples in all tables of one kind: about 150 MB of index, an hour at 1,000 per second."""
 _MAX_BOXES = 1 << 17
 _MAX_ROWS = _MAX_SAMPLES + 1
-"""Rows of one table that are read: a row claims at least one sample."""
+"""Limit on the rows that are read of one table: a row stands for at least one sample."""
 _MAX_HEADER = 1 << 24
-"""Bytes of a decompressed header: ten times that of a clip of half an hour."""
+"""Limit on the bytes of a decompressed header: ten times that of a clip of half an hour."""
 _PARENTS = frozenset({b"moov", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"cmov"})
 _PER_ENTRY = 160
-"""Samples of uncompressed sound that share an entry of FFmpeg's index, at least."""
+"""Smallest number of samples of uncompressed sound that share an entry of FFmpeg's index."""
 
 
 def check_mp4(file: BinaryIO, name: str) -> None:
-    """Add up the sizes that the tables of samples claim; the file is at its beginning afterwards.
+    """Add up the sample counts in all tables; the file is at its beginning afterwards.
 
     Args:
         file: an MP4.
-        name: for errors.
+        name: its name, for errors.
 
     Raises:
         MediaError: too many samples, too many boxes, or a compressed header that is too large or damaged.
@@ -49,22 +49,22 @@ def check_mp4(file: BinaryIO, name: str) -> None:
 
 
 class _Walk:
-    """Boxes and claims counted so far, over all headers of one file."""
+    """Boxes and samples counted so far, over all headers of one file."""
 
     def __init__(self, name: str) -> None:
         self.name, self.seen = name, 0
         self.claimed: dict[bytes, int] = {}
 
     def file(self, file: BinaryIO, *, compressed: bool) -> None:
-        """Walk over a file, or over a header that was compressed in it."""
+        """Walk over a file, or over a compressed header in it."""
         regions = [(0, file.seek(0, 2))]
         while regions:
             regions += self.region(file, *regions.pop(), compressed)
 
     def region(self, file: BinaryIO, start: int, stop: int, compressed: bool) -> list[tuple[int, int]]:
-        """Add the sizes that the tables of one track claim, or tables outside of tracks, and return the tracks inside.
+        """Count the tables of one track, or those outside of tracks, and return the tracks inside.
 
-        Of uncompressed sound every sample counts in the tables, 48,000 a second; FFmpeg indexes it chunk by chunk.
+        The tables of uncompressed sound count every sample, 48,000 per second; FFmpeg indexes it chunk by chunk.
         """
         tracks: list[tuple[int, int]] = []
         handlers: set[bytes] = set()
@@ -105,16 +105,16 @@ class _Walk:
         return tracks
 
     def claim(self, kind: bytes, samples: int) -> None:
-        """Add to the claims of one kind of table."""
+        """Add to the count of one kind of table."""
         self.claimed[kind] = self.claimed.get(kind, 0) + samples
         if self.claimed[kind] > _MAX_SAMPLES:
             raise MediaError(
-                f"{self.name}: its tables claim {self.claimed[kind]:,} samples, at most {_MAX_SAMPLES:,} are read; cut "
+                f"{self.name}: its tables state {self.claimed[kind]:,} samples, at most {_MAX_SAMPLES:,} are read; cut "
                 "the clip"
             )
 
     def boxes(self, file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-        """Kind, start and end of the content of every box between two places; boxes in tracks are left out."""
+        """Kind, start and end of the content of every box between two offsets; boxes in tracks are left out."""
         pending = [(start, stop)]
         while pending:
             place, end = pending.pop()

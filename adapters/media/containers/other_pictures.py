@@ -1,6 +1,6 @@
 """Less common picture formats: GIF (its first frame), BMP, TIFF, AVIF and HEIC, each chosen by its first bytes.
 
-Each is read by one named reader of Pillow; HEIC by pillow-heif, if it is installed. Only headers are read here.
+Each is read by one explicitly chosen reader of Pillow; HEIC by pillow-heif, if it is installed. Only headers are read.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ PICTURE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 """All formats of pictures, for errors."""
 
 _DECODER_BYTES, _CAMERA_BYTES = 12, 4
-"""Bytes of a pixel beside Pillow's picture while AVIF or HEIC is decoded: planes of up to 16 bits and the library's
-RGBA; of 8 bits in 4:2:0 without alpha, as cameras write HEIC, measured."""
+"""Bytes per pixel, in addition to Pillow's picture, while AVIF or HEIC is decoded: planes of up to 16 bits and the
+library's RGBA; and for 8 bits in 4:2:0 without alpha, as in HEIC from cameras (measured)."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture of which the header was read."""
+    """A picture whose header was read."""
 
     image: ImageFile
     turn: int = 1
-    """EXIF orientation that is left to undo."""
+    """EXIF orientation that is still to be undone."""
     extra: int = 0
-    """Bytes of a pixel that the decoder holds beside Pillow's own picture."""
+    """Bytes per pixel that the decoder needs in addition to Pillow's own picture."""
 
 
 _Opener: TypeAlias = Callable[[BinaryIO, str, Budget], Opened]
@@ -85,7 +85,7 @@ def _bmp(file: BinaryIO, name: str, budget: Budget) -> Opened:
 
 
 def _tiff(file: BinaryIO, name: str, budget: Budget) -> Opened:
-    """Pillow undoes a TIFF's own orientation. A tile or a strip is decoded as a whole, so it must fit as well."""
+    """Pillow undoes a TIFF's own orientation. A tile or a strip is decoded as a whole, so its size is checked too."""
     image: Any = read_header(TiffImageFile, file, name, budget)
     tags = image.tag_v2
     tile = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0))
@@ -97,7 +97,7 @@ def _tiff(file: BinaryIO, name: str, budget: Budget) -> Opened:
 
 def _avif(file: BinaryIO, name: str, budget: Budget) -> Opened:
     if not features.check("avif"):
-        raise MediaError(f"{name}: this build of Pillow reads no AVIF; install a wheel of Pillow from PyPI")
+        raise MediaError(f"{name}: this build of Pillow does not support AVIF; install a wheel of Pillow from PyPI")
     from PIL.AvifImagePlugin import AvifImageFile
 
     image = read_header(AvifImageFile, file, name, budget)
@@ -111,7 +111,7 @@ def _heic(file: BinaryIO, name: str, budget: Budget) -> Opened:
         raise MediaError(
             f"{name}: reading HEIC needs pillow-heif: pip install pillow-heif, or save the picture as JPEG"
         ) from None
-    # libheif turns the picture upright itself.
+    # libheif applies the orientation itself.
     image = read_header(HeifImageFile, file, name, budget)
     plain = (image.mode, image.info.get("bit_depth"), image.info.get("chroma")) == ("RGB", 8, 420)
     return Opened(image, extra=_CAMERA_BYTES if plain else _DECODER_BYTES)

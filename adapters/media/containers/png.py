@@ -1,7 +1,7 @@
 """The chunks of a PNG (https://www.w3.org/TR/png-3/): the pixels and how to interpret them, without the rest.
 
 Pillow reports a PNG as damaged if its colour profile or text is larger than a megabyte. Neither is used here, so Pillow
-gets only the critical chunks and transparency. Chunks of animation are left out as well; the first picture remains.
+gets only the critical chunks and transparency. Animation chunks are left out too, so the first picture is decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inlay.adapters.media.untrusted import MediaError
 __all__ = ["Png", "read_png"]
 
 _MAX_CHUNKS = 1 << 16
-"""Half a gigabyte in chunks of 8 KiB, the smallest that writers make."""
+"""Limit on chunks: half a gigabyte in chunks of 8 KiB, the smallest that encoders write."""
 _MAX_EXIF = 1 << 16
 
 
@@ -26,7 +26,7 @@ class Png:
     pixels: ByteRanges
     """The file without metadata."""
     exif: bytes
-    """The EXIF block, or nothing."""
+    """The EXIF block; empty if there is none."""
 
 
 def read_png(file: BinaryIO, name: str) -> Png:
@@ -34,7 +34,7 @@ def read_png(file: BinaryIO, name: str) -> Png:
 
     Args:
         file: a PNG, at its beginning.
-        name: for errors.
+        name: its name, for errors.
 
     Raises:
         MediaError: too many chunks.

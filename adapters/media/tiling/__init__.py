@@ -1,1 +1,1 @@
-"""Tiling: how a large picture becomes several squares of an encoder's size, and how their features are laid out."""
+"""Tiling: cutting a large picture into several squares of an encoder's size, and laying out their features."""

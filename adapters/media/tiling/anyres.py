@@ -1,8 +1,8 @@
 """LLaVA 1.6's AnyRes (Liu et al., 2024, https://llava-vl.github.io/blog/2024-01-30-llava-next/).
 
-The picture is resized into the best of a few canvases, its aspect ratio kept and the rest black, and cut into tiles; in
-front of them stands the whole picture, squashed into one tile. The features of the tiles are put together to one map,
-rows and columns of the padding are removed (``spatial_unpad``), and each row of the map ends in a trained embedding
+The picture is resized to fit the best of a few canvases, with its aspect ratio kept and black padding, and cut into
+tiles; the whole picture, squashed into one tile, comes first. The features of the tiles are joined to one map, rows and
+columns of the padding are removed (``spatial_unpad``), and each row of the map ends with a trained embedding
 (``image_newline``). Equal to transformers' ``LlavaNextForConditionalGeneration``.
 """
 
@@ -23,14 +23,14 @@ __all__ = ["AnyRes", "unpadded"]
 _LLAVA = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
 """LLaVA 1.6's ``grid_pinpoints`` in tiles: (rows, columns)."""
 _MOST = 64
-"""Canvases, and tiles of one canvas."""
+"""Limit on canvases, and on the tiles of one canvas."""
 _THIN = 65_535
-"""Longest side of a picture."""
+"""Limit on the longer side of a picture, in pixels."""
 
 
 @dataclass(frozen=True)
 class AnyRes(Tiling):
-    """The best of several canvases.
+    """Tiling by the best of several canvases.
 
     Example:
         >>> AnyRes().grid((1000, 500), side=336)
@@ -38,7 +38,7 @@ class AnyRes(Tiling):
     """
 
     canvases: tuple[tuple[int, int], ...] = _LLAVA
-    """Rows and columns of each, in tiles; of two that are equally good the first one is taken."""
+    """Rows and columns of each canvas, in tiles; among equally good ones the first is chosen."""
 
     name: ClassVar[str] = "anyres"
     newline: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class AnyRes(Tiling):
         return ",".join(f"{rows}x{columns}" for rows, columns in self.canvases)
 
     def grid(self, size: Size, side: int) -> Grid:
-        """The canvas that keeps most pixels of the picture; of those the one with the least padding."""
+        """The canvas that keeps most pixels of the picture, and among equal ones has the least padding."""
         width, height = size
 
         def kept(canvas: tuple[int, int]) -> tuple[int, int]:
@@ -88,7 +88,7 @@ class AnyRes(Tiling):
         return [image.resize((side, side), Image.Resampling.BICUBIC), *tiles_of(canvas, side)]
 
     def pieces(self, grid: Grid, tokens: int) -> tuple[Piece, ...]:
-        """Positions of the whole picture, of the map without padding, and of one newline a row."""
+        """Positions of the whole picture, of the map without padding, and of one newline per row."""
         across = math.isqrt(tokens)
         if across * across != tokens:
             raise TilingError(
@@ -100,7 +100,7 @@ class AnyRes(Tiling):
         return (tokens + (bottom - top) * (right - left + 1),)
 
     def grids(self) -> Iterator[Grid]:
-        """Pictures that fill a canvas, and two thin ones, of which little is left."""
+        """Grids of pictures that fill a canvas, and of two narrow ones, which leave few positions."""
         for rows, columns in self.canvases:
             yield Grid((columns, rows), rows, columns, "first")
         for size in ((_THIN, 1), (1, _THIN)):
@@ -108,12 +108,12 @@ class AnyRes(Tiling):
 
 
 def unpadded(size: Size, rows: int, columns: int) -> tuple[int, int, int, int]:
-    """The part of a map that shows the picture, and not the padding around it.
+    """The part of a map without padding.
 
     Args:
-        size: of the picture.
-        rows: of the map.
-        columns: of the map.
+        size: the size of the picture.
+        rows: the number of rows of the map.
+        columns: the number of columns of the map.
 
     Returns:
         First row, last row + 1, first column, last column + 1.
@@ -123,7 +123,7 @@ def unpadded(size: Size, rows: int, columns: int) -> tuple[int, int, int, int]:
         (2, 6, 0, 8)
     """
     width, height = size
-    # round: as transformers does, against 11.999999999999998.
+    # Rounded as in transformers, because of values such as 11.999999999999998.
     if width / height > columns / rows:
         padding = (rows - int(round(height * (columns / width), 7))) // 2
         return padding, rows - padding, 0, columns

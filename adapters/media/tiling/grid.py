@@ -1,4 +1,4 @@
-"""The interface of a tiling rule: size of a picture -> grid of tiles -> squares for the encoder, and their places."""
+"""The interface of a tiling rule: size of a picture -> grid of tiles -> squares for the encoder and their positions."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ class Grid:
     """The tiles of one picture."""
 
     size: Size
-    """Of the picture."""
+    """Size of the picture."""
     rows: int
     columns: int
     whole: Literal["first", "last"] | None
-    """Place of a tile that shows the whole picture, beside the ``rows * columns`` parts; None without one."""
+    """Position of a tile with the whole picture, in addition to the ``rows * columns`` parts; None without one."""
 
     @property
     def tiles(self) -> int:
-        """Squares that the encoder gets."""
+        """Number of squares for the encoder."""
         return self.rows * self.columns + (self.whole is not None)
 
 
 class Tiling(ABC):
-    """One rule with its settings: a frozen dataclass of hashable fields, equal if it tiles alike."""
+    """A tiling rule with its settings: a frozen dataclass of hashable fields."""
 
     name: ClassVar[str]
     """Name in the registry."""
     newline: ClassVar[bool] = False
-    """Whether each row of features of the parts ends in a trained embedding, see
+    """Whether each row of features of the parts ends with a trained embedding, see
     :mod:`inlay.adapters.parts.newline`."""
 
     @classmethod
     @abstractmethod
     def parse(cls, settings: str) -> Self:
-        """The rule from the text behind its name, which may be empty.
+        """Parse a rule from the text after its name, which may be empty.
 
         Raises:
-            TilingError: says what is expected.
+            TilingError: the text has another form.
         """
 
     @property
@@ -74,8 +74,8 @@ class Tiling(ABC):
         """The tiles of a picture; a pure function.
 
         Args:
-            size: of the picture.
-            side: of a tile, in pixels.
+            size: the size of the picture.
+            side: the side of a tile, in pixels.
         """
 
     @abstractmethod
@@ -84,23 +84,23 @@ class Tiling(ABC):
 
     @abstractmethod
     def pieces(self, grid: Grid, tokens: int) -> tuple[Piece, ...]:
-        """Texts and places of one picture in the sequence, in reading order.
+        """Texts and numbers of positions of one picture in the sequence, in reading order.
 
         Args:
-            grid: of the picture.
+            grid: the grid of the picture.
             tokens: positions of one tile.
 
         Raises:
-            TilingError: the rule cannot lay out so many tokens.
+            TilingError: the rule cannot arrange this number of tokens.
         """
 
     @abstractmethod
     def grids(self) -> Iterator[Grid]:
-        """Grids with the fewest and with the most positions, among others, for the token budget."""
+        """Grids that include those with the fewest and the most positions, for the token budget."""
 
 
 def counted(pieces: tuple[Piece, ...]) -> int:
-    """Positions for features.
+    """Number of positions for features.
 
     Example:
         >>> counted(("<row_1_col_1>", 64, "<global-img>", 64))

@@ -18,7 +18,7 @@ TILINGS: Mapping[str, type[Tiling]] = {rule.name: rule for rule in (AnyRes, Thum
 
 @lru_cache(maxsize=64)
 def tiling_of(text: str) -> Tiling:
-    """A rule from its text: a name of :data:`TILINGS`, with or without settings behind a colon.
+    """Parse a rule: a name of :data:`TILINGS`, optionally followed by a colon and settings.
 
     Raises:
         TilingError: an unknown name, or settings out of bounds.

@@ -1,7 +1,7 @@
-"""Tiles with the names of their places, as Idefics3 and SmolVLM cut pictures (https://arxiv.org/abs/2408.12637).
+"""Tiles with texts for their rows and columns, as in Idefics3 and SmolVLM (https://arxiv.org/abs/2408.12637).
 
-The picture is enlarged or reduced until its longer side has a fixed number of tiles, and stretched to whole tiles. Each
-tile follows a text that names its row and column; the whole picture, squashed into one tile, comes last. The texts are
+The picture is resized so that its longer side has a fixed number of tiles, and stretched to whole tiles. Each tile
+follows a text that names its row and column; the whole picture, squashed into one tile, comes last. The texts are
 special tokens for a tokenizer that has them, or an adapter with rows for them; for others they are plain text.
 """
 
@@ -20,13 +20,13 @@ from inlay.adapters.media.tiling.grid import Grid, Piece, Size, Tiling, TilingEr
 __all__ = ["AROUND", "GLOBAL", "Split"]
 
 AROUND = "<fake_token_around_image>"
-"""Text in front of each tile and behind the last."""
+"""Text before each tile and after the last."""
 GLOBAL = "<global-img>"
-"""Text in front of the whole picture."""
+"""Text before the whole picture."""
 _MOST = 16
 """Tiles along a side."""
 _LONGEST = 4096
-"""Longest side of the resized picture in pixels."""
+"""Limit on the longer side of the resized picture, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Split(Tiling):
 
     @classmethod
     def parse(cls, settings: str) -> Self:
-        """``4``: the tiles along the longer side; 4, as Idefics3 and SmolVLM, if empty."""
+        """Parse the number of tiles along the longer side; 4, as in Idefics3 and SmolVLM, if empty."""
         if not settings:
             return cls()
         if not re.fullmatch(r"[1-9]\d?", settings) or int(settings) > _MOST:
@@ -61,7 +61,7 @@ class Split(Tiling):
         return str(self.along)
 
     def grid(self, size: Size, side: int) -> Grid:
-        """Whole tiles that the resized picture covers; none if it is one tile."""
+        """The grid of tiles of the resized picture; 0 x 0 if it is one tile."""
         width, height = _to_tiles(_resized(size, self.along * side), side)
         rows, columns = height // side, width // side
         return _grid(size, rows, columns)
@@ -75,7 +75,7 @@ class Split(Tiling):
         return [*parts, spread.resize((side, side), lanczos)] if grid.rows else parts
 
     def pieces(self, grid: Grid, tokens: int) -> tuple[Piece, ...]:
-        """Text and positions of each tile; a line break behind each row, one more in front of the whole picture."""
+        """Text and positions of each tile; a line break after each row, and one more before the whole picture."""
         pieces: list[Piece] = []
         before = ""
         for row in range(1, grid.rows + 1):

@@ -1,8 +1,8 @@
-"""Tiles and a thumbnail, as InternVL cuts pictures (Chen et al., 2024, https://arxiv.org/abs/2404.16821).
+"""Tiles and a thumbnail, as in InternVL (Chen et al., 2024, https://arxiv.org/abs/2404.16821).
 
-``dynamic_preprocess``: of all grids with an allowed number of tiles, the one whose aspect ratio is nearest to the
-picture's is taken, and the picture is squashed into it. If there is more than one tile, the whole picture, squashed
-into one tile, follows. The features of all tiles stand one after the other.
+``dynamic_preprocess``: among all grids with an allowed number of tiles, the one with the nearest aspect ratio is
+chosen, and the picture is squashed into it. If there is more than one tile, the whole picture, squashed into one tile,
+follows. The features of all tiles are concatenated.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from inlay.adapters.media.tiling.grid import Grid, Piece, Size, Tiling, TilingEr
 __all__ = ["Thumbnail"]
 
 _MOST = 64
-"""Tiles of one picture."""
+"""Limit on the tiles of one picture."""
 
 
 @dataclass(frozen=True)
 class Thumbnail(Tiling):
-    """From ``least`` to ``most`` tiles, and a thumbnail.
+    """Tiling with ``least`` to ``most`` tiles, and a thumbnail.
 
     Example:
         >>> Thumbnail().grid((1000, 480), side=448)
@@ -33,21 +33,21 @@ class Thumbnail(Tiling):
     """
 
     least: int = 1
-    """The fewest tiles, without the thumbnail."""
+    """Smallest number of tiles, without the thumbnail."""
     most: int = 12
-    """The most tiles, without the thumbnail."""
+    """Largest number of tiles, without the thumbnail."""
 
     name: ClassVar[str] = "tiles"
 
     @classmethod
     def parse(cls, settings: str) -> Self:
-        """``1-12``: the fewest and the most tiles; InternVL's if empty."""
+        """Parse the smallest and the largest number of tiles, such as ``1-12``; InternVL's if empty."""
         if not settings:
             return cls()
         found = re.fullmatch(r"([1-9]\d?)-([1-9]\d?)", settings)
         if not found or not int(found[1]) <= int(found[2]) <= _MOST:
             raise TilingError(
-                f"tiles: expected the fewest and the most tiles, up to {_MOST}, such as 'tiles:1-12', got {settings!r}"
+                f"tiles: expected the range of the number of tiles, up to {_MOST}, as 'tiles:1-12', got {settings!r}"
             )
         return cls(int(found[1]), int(found[2]))
 
@@ -57,7 +57,7 @@ class Thumbnail(Tiling):
         return f"{self.least}-{self.most}"
 
     def grid(self, size: Size, side: int) -> Grid:
-        """The grid with the nearest aspect ratio; of equal ones the largest that the picture half fills."""
+        """The grid with the nearest aspect ratio; among equal ones the largest that the picture at least half fills."""
         width, height = size
         nearest, best = float("inf"), (1, 1)
         for columns, rows in _arrangements(self.least, self.most):

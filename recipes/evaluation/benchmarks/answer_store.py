@@ -1,8 +1,8 @@
-"""The answers of an evaluation as files, so that a killed evaluation goes on where it stopped.
+"""The answers of an evaluation as files, so that a killed evaluation continues where it stopped.
 
-``settings.json`` holds the facts on which the answers depend. ``COLUMN.jsonl`` has one answer a line, in the order of
-the questions. Only whole blocks of answers are kept on resuming: the batches, and with them the answers, are those of
-an evaluation that was not interrupted.
+``settings.json`` has the settings on which the answers depend. ``COLUMN.jsonl`` has one answer per line, in the order
+of the questions. Only complete blocks of answers are kept on resuming, so that the batches, and with them the answers,
+equal those of an evaluation that was not interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inlay.recipes.evaluation.errors import BenchmarkError
 __all__ = ["BLOCK", "AnswerStore", "StoredAnswer"]
 
 BLOCK = 256
-"""Answers that are written together."""
+"""Number of answers that are written together."""
 _SETTINGS = "settings.json"
 
 
@@ -44,7 +44,7 @@ class AnswerStore:
 
     @contextmanager
     def opened(self, facts: Mapping[str, Any]) -> Iterator[None]:
-        """A context in which this process alone writes into the folder, which is created.
+        """A context in which only this process writes into the folder, which is created.
 
         Args:
             facts: plain values on which the answers depend.
@@ -87,10 +87,10 @@ class AnswerStore:
         return self.folder / f"{column.replace(' ', '_')}.jsonl"
 
     def load(self, column: str, names: Sequence[str]) -> list[StoredAnswer]:
-        """The stored answers of whole blocks, or all of them; what follows them is removed from the file.
+        """The stored answers of complete blocks, or all of them; an incomplete block is removed from the file.
 
         Args:
-            column: such as ``adapter``.
+            column: the column, such as ``adapter``.
             names: the names of all questions, in their order.
 
         Raises:

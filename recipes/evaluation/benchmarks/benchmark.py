@@ -21,7 +21,7 @@ __all__ = ["Benchmark", "ResultsFile", "Scored", "mean_of_counts"]
 
 @dataclass(frozen=True)
 class Scored:
-    """The figures of one column of answers, and the counts of which the main figure is a function."""
+    """The figures of one column of answers, and the counts from which the main figure is computed."""
 
     figures: dict[str, float]
     counts: Sequence[Sequence[float]]
@@ -44,7 +44,7 @@ Write: TypeAlias = "Callable[[Path, Sequence[Item], Sequence[str], OfficialFiles
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsFile:
-    """The file that an evaluation server takes, or the official evaluation code."""
+    """The file for an evaluation server, or for the official evaluation code."""
 
     name: str
     """Its file name."""
@@ -61,13 +61,13 @@ class Benchmark:
     read: Read
     """``read(files, instruction)`` -> all items, in the order of the official files."""
     score: Score
-    """``score(items, answers)``; not called if no item has a `gold`, as in test sets with secret answers."""
+    """``score(items, answers)``; not called if no item has a `gold`, as in test sets without public answers."""
     main: str
-    """The figure that two bundles are compared by."""
+    """The figure by which two bundles are compared."""
     instruction: str = ""
     """Text that follows each question, or the whole prompt of a captioning benchmark."""
     tokens: int = 16
     """Maximum tokens of an answer."""
     results: ResultsFile | None = None
     better: str = "higher"
-    """``higher`` or ``lower``: which main figure is the better one."""
+    """``higher`` or ``lower``: the better direction of the main figure."""

@@ -1,6 +1,6 @@
 """The blind rows: the same questions without their media, and with the medium of another question.
 
-A score that the blind rows reach too does not show that the medium was used.
+If the blind rows reach the same score, the score does not show that the medium was used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def without_media(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def with_other_media(prompts: Sequence[Prompt]) -> list[Prompt] | None:
-    """The prompts with other media: each medium is replaced by that half of the set further on.
+    """The prompts with other media: each medium is replaced by the one half a set further on.
 
     Returns:
         None if all prompts of a modality have the same medium.

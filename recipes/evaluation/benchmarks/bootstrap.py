@@ -32,7 +32,7 @@ class Difference:
     low: float
     high: float
     clusters: int
-    """Number of clusters that were drawn from."""
+    """Number of clusters in the set."""
 
 
 def paired_bootstrap(
@@ -41,11 +41,11 @@ def paired_bootstrap(
     """The difference of the main figures with its 95 % interval.
 
     Args:
-        items: the items of both.
+        items: the items that both bundles answered.
         one: scores of the first bundle.
         other: scores of the second bundle on the same items.
         resamples: number of draws.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         BenchmarkError: no items.

@@ -1,4 +1,4 @@
-"""Answers to the items of a benchmark, and to the same items blind, kept in a store while they are given."""
+"""Answering the items of a benchmark, and the same items blind, with a store that keeps finished answers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from inlay.recipes.evaluation.benchmarks.blind_prompts import Prompt, with_other
 __all__ = ["ADAPTER", "NO_MEDIUM", "OTHER_MEDIUM", "collect", "columns_of"]
 
 _SECONDS = 10.0
-"""The time between two lines of progress."""
+"""Seconds between two lines of progress."""
 ADAPTER, NO_MEDIUM, OTHER_MEDIUM = "adapter", "no medium", "other medium"
 
 
 def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
-    """Column -> prompts: as they are, without media, with other media (left out if there is only one medium)."""
+    """Column -> prompts: unchanged, without media, with other media (left out if there is only one medium)."""
     columns = {ADAPTER: list(prompts)}
     if any(media_of(prompt) for prompt in prompts):
         columns[NO_MEDIUM] = without_media(prompts)
@@ -36,15 +36,15 @@ def collect(
     answer: Callable[[list[Asked]], list[Answered]],
     say: Callable[[str], None],
 ) -> dict[str, list[StoredAnswer]]:
-    """The answers by column, in the order of the names; what is in the store is not asked again.
+    """The answers by column, in the order of the names; questions with a stored answer are not asked again.
 
     Args:
         names: the names of the items.
-        columns: column -> prompts, the adapter's first. A blind prompt that equals the adapter's, since it has no
-            medium, is not asked: the adapter's answer counts.
-        store: every process has the same folder; the first one writes.
-        answer: answers questions; with several processes, all call it with the same questions.
-        say: prints progress.
+        columns: column -> prompts, the adapter's first. A blind prompt that equals the adapter's, because there is no
+        medium, is not asked; it has the adapter's answer.
+        store: the store, with the same folder in every process; the first one writes.
+        answer: function that answers questions; with several processes, all call it with the same questions.
+        say: function that prints progress.
     """
     found: dict[str, list[StoredAnswer]] = {}
     for column, prompts in columns.items():

@@ -1,4 +1,4 @@
-"""Rows of official files as tables: CSV, and texts with tabs that hold base64 pictures."""
+"""Rows of official files as tables: CSV, and tab-separated texts with base64 pictures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from inlay.recipes.data.rows.sample import DataError
 __all__ = ["csv_rows"]
 
 _LONGEST = 1 << 28
-"""Bytes of the longest field, for a base64 picture."""
+"""Limit on the bytes of a field, for a base64 picture."""
 
 
 def csv_rows(path: Path, *columns: str, delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a table with a header, each with its place in the file.
+    """The rows of a table with a header, each with its position in the file.
 
     Args:
         path: the file.
         columns: the columns that it must have.
-        delimiter: between two fields.
+        delimiter: the separator of fields.
 
     Raises:
         DataError: a missing column, or a row with another number of fields.

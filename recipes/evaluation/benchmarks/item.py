@@ -21,7 +21,7 @@ class Item:
     prompt: tuple[Message, ...]
     """The conversation to answer: one turn of the user."""
     gold: Any = None
-    """The facts that the scorer needs: the right answer, references, ids."""
+    """The values that the scorer needs: the right answer, references, ids."""
     part: str = ""
     """The subset, such as POPE's ``random`` or a category of MME."""
     group: str = ""

@@ -1,4 +1,4 @@
-"""Finds the official files of a benchmark below one folder, and its media.
+"""Finding the official files and media of a benchmark below one folder.
 
 An error names the missing or malformed file, its expected layout, and where its owner publishes it. Finding the files
 imports nothing heavy, so that a wrong folder is reported at once.
@@ -28,7 +28,7 @@ class OfficialFile:
     """One official file."""
 
     names: tuple[str, ...]
-    """Its names relative to the folder, in the order in which they are tried; ``*`` as in a shell."""
+    """Possible names relative to the folder, in the order in which they are tried; ``*`` as in a shell."""
     layout: str
     """Its expected content, for errors."""
     optional: bool = False
@@ -60,11 +60,11 @@ class OfficialFiles:
     published: Published
     root: Path
     images: Path | None = None
-    """Another folder of the media."""
+    """The folder of the media, if it is another one."""
     links: bool = False
     """Whether symbolic links may lead out of the folder of the media."""
     downscale: bool = False
-    """Whether pictures and clips beyond the usual budget are downscaled instead of refused."""
+    """Whether pictures and clips above the default budget are downscaled instead of refused."""
     _found: dict[str, Path] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class OfficialFiles:
 
     @contextmanager
     def reading(self, key: str) -> Iterator[Path]:
-        """A context in which the file is read; an error in it is completed by the expected layout and the owner.
+        """A context in which the file is read; an error in it is extended by the expected layout and the owner's page.
 
         Raises:
             BenchmarkError: the file is not in the official layout.
@@ -155,7 +155,7 @@ class OfficialFiles:
         """The medium that exists under the first of these names; the first name if none exists.
 
         Args:
-            modality: of the medium.
+            modality: the modality of the medium.
             names: relative paths without ``..``.
 
         Raises:
@@ -185,7 +185,7 @@ class OfficialFiles:
         """Check that the media of these items exist and have the right type.
 
         Raises:
-            BenchmarkError: with the first media that cannot be used.
+            BenchmarkError: media cannot be used; names the first ones.
         """
         from inlay.recipes.data.rows.checks.media_check import check_media
         from inlay.recipes.data.rows.sample import DataError, Sample

@@ -17,13 +17,13 @@ CAPTION = "Provide a one-sentence caption for the provided image."
 
 
 def about(medium: Any, question: str, instruction: str = "", *, modality: Modality = "image") -> tuple[Message, ...]:
-    r"""The conversation with one question.
+    r"""A conversation with one question.
 
     Args:
         medium: a source; None for a question without a medium.
         question: the question; may be empty.
-        instruction: follows the question in a line of its own.
-        modality: of the medium.
+        instruction: text that follows the question on a separate line.
+        modality: the modality of the medium.
 
     Example:
         >>> about(None, "What is it?", SHORT)[0].text
@@ -35,7 +35,7 @@ def about(medium: Any, question: str, instruction: str = "", *, modality: Modali
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
-    r"""A question with its options, one a line with a letter.
+    r"""A question with its options, one per line with a letter.
 
     Example:
         >>> with_options("Which?", ["red", "blue"])

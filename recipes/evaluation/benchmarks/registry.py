@@ -25,14 +25,14 @@ _MODULES = {
     **dict.fromkeys(("scienceqa", "mmbench", "seed"), "choice"),
     **dict.fromkeys(("coco", "nocaps", "audiocaps", "clotho", "msrvtt", "chair"), "captions"),
 }
-"""Built-in name -> folder of its module, which is imported when it is used."""
+"""Built-in name -> folder of its module, which is imported on first use."""
 
 
 def register_benchmark(benchmark: Benchmark) -> None:
     """Register a benchmark for ``--benchmark NAME``; registering the same reader again replaces it.
 
     Args:
-        benchmark: its name has letters, digits, ``_``, ``-`` and ``.``.
+        benchmark: the benchmark, whose name has letters, digits, ``_``, ``-`` and ``.``.
 
     Raises:
         RegistrationError: functions that take other arguments, not a name, or the name of another benchmark.
@@ -58,7 +58,7 @@ def files_of(
     """The official files of a benchmark below a folder.
 
     Args:
-        name: of the benchmark.
+        name: the name of the benchmark.
         root: the folder.
         images: another folder of the media.
         links: see :class:`OfficialFiles`.

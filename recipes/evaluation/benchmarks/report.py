@@ -1,4 +1,4 @@
-"""The figures of a benchmark as a table: the adapter beside its blind rows, and the comparison with another bundle."""
+"""The figures of a benchmark as a table: the adapter, its blind rows, and the comparison with another bundle."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["as_plain", "benchmark_table", "difference_line", "scored_columns"]
 def scored_columns(
     benchmark: Benchmark, items: Sequence[Item], answers: Mapping[str, Sequence[StoredAnswer]]
 ) -> dict[str, Scored]:
-    """Column -> scores; empty for a test set whose answers only a server has."""
+    """Column -> scores; empty for a test set without public answers."""
     if all(item.gold is None for item in items):
         return {}
     return {column: benchmark.score(items, [row.answer for row in rows]) for column, rows in answers.items()}
 
 
 def benchmark_table(title: str, count: int, columns: Mapping[str, Scored]) -> str:
-    """Title and table, one row a figure.
+    """Title and table, one row per figure.
 
     Example:
         >>> from inlay.recipes.evaluation.benchmarks.benchmark import mean_of_counts
@@ -42,7 +42,7 @@ def benchmark_table(title: str, count: int, columns: Mapping[str, Scored]) -> st
 
 
 def as_plain(columns: Mapping[str, Scored]) -> dict[str, Any]:
-    """Figures by column as values for JSON; None for a figure of nothing."""
+    """Figures by column as values for JSON; None for a figure without items."""
     return {
         column: {name: None if math.isnan(value) else value for name, value in scored.figures.items()}
         for column, scored in columns.items()

@@ -1,4 +1,4 @@
-"""Writers of the files that evaluation servers take: JSON lists, and Excel workbooks as MMBench's server takes them."""
+"""Writers of files for evaluation servers: JSON lists, and Excel workbooks for MMBench's server."""
 
 from __future__ import annotations
 

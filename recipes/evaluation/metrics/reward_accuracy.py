@@ -1,4 +1,4 @@
-"""Reward accuracy: how often the chosen answer has a larger implicit reward than the rejected one.
+"""Reward accuracy: the share of pairs whose chosen answer has a larger implicit reward than the rejected one.
 
 The implicit reward is ``β (log π - log π_ref)``. The same pairs are scored with several *views* of the medium: the
 right one, a blank one, one of another row. A policy that uses the medium is more accurate with the right one; if the

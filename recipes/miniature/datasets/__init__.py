@@ -1,1 +1,1 @@
-"""Writes the data sets of the miniature."""
+"""Writing the data sets of the miniature."""

@@ -11,7 +11,7 @@
     DIR/*_test.json           the same, held out
     DIR/README.md             a list of these files
 
-Beside these keys an item has `types`, the kind of each reply, and a test question `answers`, ten human-like ones.
+In addition an item has `types`, the kind of each reply, and a test question has `answers`, ten human-like ones.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _instruction(rng: Random, split: Split) -> Turn:
 def _lesson(value: MediumSpec, rng: Random) -> list[Question]:
     """The questions about a medium in training: attributes, a true claim and a false one, in random order.
 
-    To judge a claim, a model must perceive and compare; with one claim among four questions it learns that last.
+    To judge a claim, a model must perceive and compare; with only one claim among four questions it learns that late.
     """
     kinds = [*attributes_of(value), "yes", "no"]
     rng.shuffle(kinds)

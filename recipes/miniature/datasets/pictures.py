@@ -9,7 +9,7 @@
     DIR/test.json          held-out pictures, one question each, with ten human-like answers
     DIR/README.md          a list of these files
 
-Beside LLaVA's keys an item has `types`, the kind of each reply, and `description`, the picture as text.
+In addition to LLaVA's keys an item has `types`, the kind of each reply, and `description`, the picture as text.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def build(
 
     Args:
         output: The folder, created if it does not exist.
-        seed: Decides scenes, jitter, wordings and formats.
+        seed: The seed of scenes, jitter, wordings and formats.
         scenes: Number of training scenes.
         test_scenes: Number of held-out scenes, one question each, the kinds in turn.
         digits: Number of training digits, at most 1437.

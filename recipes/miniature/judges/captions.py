@@ -1,4 +1,4 @@
-"""Judges the caption of a scene: it is right if it names exactly the things of the reference."""
+"""The judge of captions: a caption is right if it names exactly the things of the reference."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ class PictureReading:
     shape: str
     """One of `SHAPES`."""
     x: float
-    """Of the centre, 0 at the left edge and 1 at the right."""
+    """Horizontal position of the centre, 0 at the left edge and 1 at the right."""
     y: float
-    """Of the centre, 0 at the top edge and 1 at the bottom."""
+    """Vertical position of the centre, 0 at the top edge and 1 at the bottom."""
 
 
 @dataclass(frozen=True, slots=True)

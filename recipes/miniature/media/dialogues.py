@@ -55,11 +55,11 @@ class Turn:
     generated: MediumSpec | None = None
     """The medium that the reply generates."""
     shown: MediumSpec | None = None
-    """The medium in front of the request."""
+    """The medium before the request."""
 
 
 def announce(value: MediumSpec) -> str:
-    """The reply beside a generated medium.
+    """The text of the reply with a generated medium.
 
     Example:
         >>> announce(Movement("red", "circle", "left"))

@@ -31,7 +31,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 _OPENINGS = ("", "", "a picture of ", "there is ")
-_SHARES = (1, 0, 0, 0)  # weights of the styles; the shipped language models know the first
+_SHARES = (1, 0, 0, 0)  # weights of the styles; the shipped language models were trained on the first
 _EMPTY = ("-", "empty")
 _DIGIT = re.compile(r"digit ([0-9])")
 _LONGEST_FIRST = sorted(PLACES, key=len, reverse=True)

@@ -69,7 +69,7 @@ class Thing:
         return self.place % 3
 
     def having(self, key: str, value: str | int) -> Thing:
-        """A copy in which the field `key` is changed."""
+        """A copy with another value of the field `key`."""
         changed: dict[str, Any] = {key: value}
         return replace(self, **changed)
 

@@ -46,7 +46,7 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
 
 
 class PFormerTeacherModule(StepModule):
-    """The teacher's stage; uses captions, and of the pictures only their slots in the sequence.
+    """The teacher's stage, which uses captions; the pictures only determine the slots in the sequence.
 
     Args:
         model: the attached model, for the frozen LLM.
@@ -74,7 +74,7 @@ class PFormerTeacherModule(StepModule):
         self.settings = settings
         self._model = (model,)
         choose_parts(self.parts(), stage)
-        model.adapter.requires_grad_(False)  # The LLM may contain LoRA of an earlier stage.
+        model.adapter.requires_grad_(False)  # an earlier stage may have trained LoRA
 
     def parts(self) -> Iterator[Part]:
         """The teacher, which is not saved in a bundle."""
@@ -111,7 +111,7 @@ class PFormerStudentModule(NextTokenModule):
 
     Args:
         model: the attached model.
-        teacher: trained; it is not part of this module's state.
+        teacher: the trained teacher, which is not part of this module's state.
         tokens: the teacher's tokenizer for captions.
         captions: sample id -> caption.
         settings: weights of the losses.

@@ -19,7 +19,7 @@ __all__ = ["student_plan", "teacher_plan"]
 def teacher_plan(settings: PFormerTeacher, task: Task) -> Plan:
     """Train the text-only teacher for later stages."""
     if "image" not in task.model.adapter.inputs:
-        raise ObjectiveError("the teacher takes the place of pictures, and this backbone has no image encoder")
+        raise ObjectiveError("pformer_teacher: expected a backbone with an image encoder, got none")
     tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
     teacher = new_teacher(settings.bert, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
     data = conversation_data(task)

@@ -1,4 +1,4 @@
-"""Advantages: how much better an answer's reward is than those of other answers to the same question.
+"""Advantages: the reward of an answer compared with those of other answers to the same question.
 
 Suffixes: ``G`` groups (one question with one medium each), ``K`` sampled answers of a group.
 
@@ -90,7 +90,7 @@ def leave_one_out(rewards: Tensor) -> Tensor:
 
 
 def undecided(rewards: Tensor) -> Tensor:
-    """The groups whose answers all have the same reward, ``[G]`` bool: they give no gradient.
+    """The groups whose answers all have the same reward, ``[G]`` bool, and which give no gradient.
 
     Args:
         rewards: ``[G, K]``.

@@ -1,4 +1,4 @@
-"""The training module of GRPO and RLOO: sample, score, and move towards the better answers of each group."""
+"""The training module of GRPO and RLOO: sample answers, score them, and raise the better ones of each group."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class PolicyModule(NextTokenModule):
         self.settings, self.roller, self.reference, self.show = settings, roller, reference, show
         self.policy = settings.policy(roller.max_new_tokens)
         self.held: dict[tuple[int, ...], Rollout] = {}
-        """Answers that further optimizer steps learn from, by the numbers of their questions."""
+        """Answers for further optimizer steps, by the numbers of their questions."""
         self.table: Path | None = None
         """File of sampled answers; set by the trainer's log folder."""
 
     def train(self, mode: bool = True) -> PolicyModule:
-        """Keep everything in eval mode: with dropout, an answer would have another probability than when sampled."""
+        """Keep eval mode: with dropout, the probability of an answer would differ from that when it was sampled."""
         super().train(mode)
         for child in self.children():
             child.eval()
@@ -73,7 +73,7 @@ class PolicyModule(NextTokenModule):
         step = 0 if self._trainer is None else self.trainer.global_step
         whole = self._rollout(batch, step)
         asked = whole.answered(batch.asked)
-        # Without advantages and divergence an answer has no gradient, so it is not read again.
+        # Without advantages and divergence an answer has no gradient, so no forward pass is needed.
         places = range(len(asked)) if self.policy.kl_weight else whole.decided()
         rollout, learned = whole.part(places), [asked[place] for place in places]
         prepared = self.model.collate(
@@ -128,16 +128,16 @@ class PolicyModule(NextTokenModule):
         return self.held[key]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the answers of an iteration that is not finished."""
+        """Save the answers of an unfinished iteration."""
         if self.held:
             checkpoint["rollouts"] = [(list(key), rollout.state()) for key, rollout in self.held.items()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the same answers."""
+        """Restore the answers of an unfinished iteration."""
         self.held = {tuple(key): Rollout(**state) for key, state in checkpoint.get("rollouts", [])}
 
     def _log_figures(self, rollout: Rollout, figures: PolicyFigures) -> None:
-        """Rewards, lengths, and how far the policy is from the one that sampled."""
+        """Log rewards, lengths, and the distance of the policy from the one that sampled."""
         if self._trainer is None:
             return
         rewards, lengths = rollout.sampled, torch.tensor(rollout.lengths, dtype=torch.float32)
@@ -155,7 +155,7 @@ class PolicyModule(NextTokenModule):
             self.log(name, value, batch_size=len(rollout.rewards), sync_dist=True, prog_bar=name == "reward/mean")
 
     def _write_table(self, asked: Sequence[Asked], rollout: Rollout, step: int) -> None:
-        """Add sampled answers to the table."""
+        """Append sampled answers to the table."""
         folder = None if self._trainer is None else self.trainer.log_dir
         if not self.settings.table or folder is None or not is_first():
             return

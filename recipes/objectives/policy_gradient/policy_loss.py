@@ -33,7 +33,7 @@ class PolicySettings:
     """Settings of the policy loss."""
 
     averaging: Averaging = "dapo"
-    """How the tokens' losses are averaged."""
+    """The averaging of the tokens' losses."""
     clip_low: float = 0.2
     """The ratio is clipped below ``1 - clip_low``; from 0 to 1."""
     clip_high: float = 0.2
@@ -42,7 +42,7 @@ class PolicySettings:
     """Weight of the divergence from the reference, per token; 0 needs no reference. TRL's default is 0, GRPO's paper
     uses 0.04."""
     max_tokens: int | None = None
-    """The length that ``dr_grpo`` divides by: the maximum tokens of a sampled answer."""
+    """The divisor of ``dr_grpo``: the maximum tokens of a sampled answer."""
 
     def __post_init__(self) -> None:
         if self.averaging not in get_args(Averaging):
@@ -53,7 +53,7 @@ class PolicySettings:
                 f"{self.clip_low}, {self.clip_high} and {self.kl_weight}"
             )
         if self.averaging == "dr_grpo" and not (self.max_tokens and self.max_tokens > 0):
-            raise PolicyError(f"dr_grpo: expected max_tokens above 0, got {self.max_tokens}; set it as for sampling")
+            raise PolicyError(f"dr_grpo: expected max_tokens above 0, got {self.max_tokens}; use that of the sampling")
 
 
 @dataclass(frozen=True, kw_only=True)

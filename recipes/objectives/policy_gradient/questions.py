@@ -22,11 +22,11 @@ class Asked:
     """One question of a data set."""
 
     number: int
-    """Its number over all data sets, from which the random numbers of its answers follow."""
+    """Its number over all data sets, which determines the random numbers of its answers."""
     question: Question
     sample: Sample
     replacements: tuple[Asked, ...] = ()
-    """Questions that take its place, one after the other, while all answers have the same reward."""
+    """Questions that replace it, one after the other, as long as all answers have the same reward."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class QuestionBatch:
     """Answers to each."""
 
     def to(self, _: torch.device) -> QuestionBatch:
-        """The same batch: it has no tensors."""
+        """Return the batch, which has no tensors."""
         return self
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ def _answers(batch: QuestionBatch) -> dict[str, int]:
 
 
 def unscored(scorer: Scorer, sample: Sample) -> str:
-    """Why a reward cannot score the answers to one of the questions of a sample; empty if it can."""
+    """The reason why a reward cannot score the answers to a question of a sample; empty if it can."""
     return next((why for question in questions_of(sample) if (why := scorer.problem(question, sample))), "")
 
 
@@ -62,10 +62,10 @@ class QuestionData(StepData):
     Args:
         sets: data sets.
         stage: batch size and epochs.
-        group: answers to each question.
+        group: number of answers to each question.
         iterations: optimizer steps on the same answers.
-        replacements: at most so many for each question; fewer if the data has no others.
-        scorer: questions that it cannot score are refused.
+        replacements: maximum number of replacements of a question; fewer if there are no other questions.
+        scorer: the reward; a question that it cannot score is an error.
         seed: seed of the order.
 
     Raises:
@@ -92,15 +92,15 @@ class QuestionData(StepData):
         self.group, self.iterations, self.replacements = group, iterations, replacements
         self.steps *= iterations
         self._spare: tuple[int, dict[int, int], list[int]] = (-1, {}, [])
-        """Number of a rollout, place of each of its questions, and all other questions in random order."""
+        """Number of a rollout, the indices of its questions, and all other questions in random order."""
 
     @property
     def amount(self) -> str:
-        """The amount of data, in words."""
+        """A description of the amount of data."""
         return f"{sum(self.sizes)} questions, {self.group} answers to each"
 
     def order(self, start: int) -> Iterable[list[int]]:
-        """The questions of each optimizer step: every group of them ``iterations`` times."""
+        """The questions of each optimizer step, every group of them ``iterations`` times."""
         return _Repeated(super().order, start, self.iterations, self.steps)
 
     def asked(self, index: int) -> Asked:
@@ -111,7 +111,7 @@ class QuestionData(StepData):
         return Asked(index, *self.pairs[index], tuple(map(self.asked, self._others(step, index))))
 
     def _others(self, step: int, index: int) -> list[int]:
-        """The replacements of a question: no question occurs twice in a step, however its batch is cut."""
+        """The replacements of a question. No question occurs twice in a step, for any split into micro-batches."""
         if not self.replacements:
             return []
         number = step // self.iterations

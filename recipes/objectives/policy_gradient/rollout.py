@@ -1,4 +1,4 @@
-"""Sampled answers with their rewards and advantages: what one optimizer step of training on rewards learns from."""
+"""Sampled answers with their rewards and advantages, the input of an optimizer step of training on rewards."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Rollout:
     """Answers to the questions of one micro-batch, ``K`` to each of ``Q``."""
 
     replaced: tuple[int, ...]
-    """How many replacements each question had; the answers are those to the last one."""
+    """Number of replacements of each question; the answers are those to the last one."""
     texts: tuple[tuple[str, ...], ...]
     ids: tuple[tuple[tuple[int, ...], ...], ...]
     """New tokens, the end included."""
     cut: tuple[tuple[bool, ...], ...]
-    """Whether the limit of tokens ended an answer."""
+    """Whether an answer was cut off at the limit of tokens."""
     rewards: Tensor
     """``[Q, K]`` float32."""
     log_probs: Tensor
-    """``[n]``, of all tokens in order, when they were sampled."""
+    """``[n]``, log-probabilities of all tokens in order, when they were sampled."""
     sampled: Tensor
-    """``[S, K]`` float32, the rewards of all sampled answers, with those to questions that were replaced."""
+    """``[S, K]`` float32, the rewards of all sampled answers, including those to replaced questions."""
 
     def answered(self, asked: Sequence[Asked]) -> list[Asked]:
         """The questions of the answers: those of the micro-batch, or their replacements."""
@@ -90,13 +90,13 @@ class Roller:
 
     Args:
         model: the attached model.
-        layout: of the conversations.
+        layout: the layout of the conversations.
         scorer: the rewards.
         group: answers to each question.
-        temperature: of the sampling.
+        temperature: the temperature of the sampling.
         max_new_tokens: limit of tokens of an answer.
         features: cached features; None to run the encoders.
-        join: whether the model reads several answers to one prompt at once.
+        join: whether the model supports several answers to one prompt in one row.
         seed: seed of the run.
     """
 
@@ -111,12 +111,12 @@ class Roller:
     seed: int
 
     def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
-        """Sample and score; a question whose answers all have one reward is replaced while it has replacements.
+        """Sample and score. A question whose answers all have the same reward is replaced while it has replacements.
 
         Args:
             asked: the questions.
-            step: number of the optimizer step, from which the random numbers follow.
-            greedy: one answer to each, the most likely one.
+            step: number of the optimizer step, which determines the random numbers.
+            greedy: generate only the most likely answer to each question.
 
         Raises:
             RewardError: the reward function fails; the text names the row.
@@ -166,7 +166,7 @@ class Roller:
         ]
 
     def rows(self, asked: Sequence[Asked], rollout: Rollout) -> list[Encoded]:
-        """What the LLM reads: each prompt once with all its answers, or each answer as a row.
+        """The rows for the LLM: each prompt once with all its answers, or each answer as a row.
 
         Args:
             asked: the questions that were answered, see :meth:`Rollout.answered`.
@@ -183,7 +183,7 @@ class Roller:
 
 
 def advantages_of(rewards: Tensor, averaging: Averaging) -> Tensor:
-    """The advantages ``[Q, K]`` that belong to a way of averaging."""
+    """The advantages ``[Q, K]`` for a kind of averaging."""
     if averaging == "rloo":
         return leave_one_out(rewards)
     return centred(rewards) if averaging == "dr_grpo" else group_normalised(rewards)

@@ -1,4 +1,4 @@
-"""Training on rewards as an objective: how answers are sampled, scored, compared and averaged."""
+"""Training on rewards as an objective: sampling, scoring, comparison and averaging of answers."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class Grpo(Objective):
     max_new_tokens: int | None = None
     """Limit of tokens of an answer; that of the reward if empty."""
     averaging: Averaging = "dapo"
-    """How the losses of tokens are averaged: grpo, dapo, dr_grpo, rloo."""
+    """Averaging of the losses of tokens: grpo, dapo, dr_grpo, rloo."""
     clip_low: float = 0.2
-    """The ratio of probabilities is clipped below 1 minus this."""
+    """The ratio of probabilities is clipped below 1 minus this value."""
     clip_high: float = 0.2
-    """The ratio of probabilities is clipped above 1 plus this."""
+    """The ratio of probabilities is clipped above 1 plus this value."""
     kl_weight: float = 0.0
     """Weight of the divergence from the adapter at the start; 0 needs no reference."""
     iterations: int = 1
-    """Optimizer steps on the same answers; from the second one on the ratio is not 1."""
+    """Optimizer steps on the same answers; from the second step on the ratio differs from 1."""
     replacements: int = 0
-    """DAPO's dynamic sampling: a question whose answers all have one reward gives no gradient, so another question
-    takes its place, up to this many times; 0 for never."""
+    """DAPO's dynamic sampling: a question whose answers all have the same reward gives no gradient, so it is replaced
+    by another question, up to this many times; 0 for never."""
     table: int = 4
-    """Sampled answers of a step that are written to ``answers.jsonl`` beside ``metrics.csv``; 0 for none."""
+    """Number of sampled answers of a step that are written to ``answers.jsonl`` next to ``metrics.csv``; 0 for none."""
 
     def __post_init__(self) -> None:
         _ = self.rewards, self.policy(1)
@@ -73,8 +73,8 @@ class Grpo(Objective):
         return RewardSettings(reward=self.reward, objects=self.objects)
 
     def sample_check(self, vocabulary: Any) -> Callable[[Any], str]:
-        """Sample -> why the reward cannot score the answers to one of its questions."""
-        # Imported here: settings are read before heavy libraries are loaded.
+        """Function from a sample to the reason why the reward cannot score the answers to one of its questions."""
+        # Imported here, because settings are read before heavy libraries are loaded.
         from inlay.recipes.objectives.policy_gradient.questions import unscored
         from inlay.recipes.rewards.scoring import scorer_of
 
@@ -118,4 +118,4 @@ class Rloo(Grpo):
 
     name: ClassVar[str] = "rloo"
     averaging: Averaging = "rloo"
-    """How the losses of tokens are averaged; rloo takes the ratio of whole answers."""
+    """Averaging of the losses of tokens; rloo uses the ratio of whole answers."""

@@ -1,8 +1,8 @@
-"""Whether preference tuning used the medium: held-out pairs with the right, an empty and another row's medium.
+"""The audit of preference tuning: does it use the medium? Held-out pairs with the right, an empty and another medium.
 
 Preferences can often be predicted from the text alone, such as "the longer answer wins". Training on them then raises
 the reward accuracy without the medium: DPO without images does about as well as with them (mDPO,
-https://arxiv.org/abs/2406.11839). So every figure is reported beside the same figure without the medium.
+https://arxiv.org/abs/2406.11839). So every figure is reported together with the same figure without the medium.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _WITH = {RIGHT: "with the right medium", BLANK: "with a blank one", OTHER: "with
 FEW = 50
 """With fewer held-out pairs, a line tells the standard error."""
 BATCH = 16
-"""Pairs read at once."""
+"""Number of pairs per forward pass."""
 SMALL_GAP = 0.05
-"""Reward accuracies this close to each other count as equal: the standard error of 100 pairs."""
+"""Difference up to which reward accuracies count as equal: the standard error of 100 pairs."""
 SUNK = 1.0
-"""Nats per answer below the reference from which the sinking of the chosen answers is reported."""
+"""Nats per answer below the reference from which a lower likelihood of the chosen answers is reported."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Audit:
     Args:
         model: the attached model.
         pairs: held-out pairs.
-        data: how pairs are encoded and collated.
+        data: encodes and collates pairs.
         beta: temperature of the rewards.
         referenced: whether rewards are relative to the adapter at the start; otherwise they are average
             log-probabilities per token.
@@ -88,7 +88,7 @@ class Audit:
         self.before = {name: self._sums(rows) for name, rows in self.views.items()}
 
     def end(self) -> dict[str, Any]:
-        """The figures for ``metrics.json``; also prints what they mean."""
+        """The figures for ``metrics.json``; also prints their interpretation."""
         after = {name: self._sums(rows) for name, rows in self.views.items()}
         rewards = {name: own.accuracy(self.before[name] if self.referenced else None) for name, own in after.items()}
         right, start = after[RIGHT], self.before[RIGHT]
@@ -123,7 +123,7 @@ def _with(sample: Sample, other: Other) -> Sample:
 
 
 def verdict(rewards: dict[str, float], gain: float, pairs: int) -> list[str]:
-    """What the figures say, in words.
+    """The interpretation of the figures, in words.
 
     Args:
         rewards: reward accuracy with the right, an empty and another row's medium.

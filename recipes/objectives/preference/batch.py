@@ -1,4 +1,4 @@
-"""A batch of preference rows: the LLM's batch, and where each stream stands in it."""
+"""A batch of preference rows: the LLM's batch, and the position of each stream in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inlay.recipes.objectives.preference.reference import StoredReference
 __all__ = ["PairBatch", "Weigh", "collate_pairs", "weigher"]
 
 Weigh = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
-"""Stream -> ids of its answer ``[n]``  =>  stream -> weight of each token ``[n]``; streams left out weigh 1."""
+"""Function from stream -> ids of its answer ``[n]`` to stream -> weight of each token ``[n]``; other streams have 1."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PairBatch:
     """``P`` preference rows."""
 
     batch: Batch
-    """What the LLM reads."""
+    """The batch of the LLM."""
     places: Mapping[str, Tensor]
     """Stream -> ``[P]``, the number of its sequence in the batch; -1 for a row without it."""
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class PairBatch:
     desirable: Tensor | None = None
     """``[P]`` bool, for single answers."""
     reference: TokenLogProbs | None = None
-    """The reference's log-probabilities, if they were stored."""
+    """The stored log-probabilities of the reference, if there are any."""
     chosen_tokens: int = 0
     """Tokens of the chosen answers, for the supervised loss."""
 
@@ -70,7 +70,7 @@ class PairBatch:
 
 @counts_of.register
 def _pairs(batch: PairBatch) -> dict[str, int]:
-    """Pairs, and tokens of their chosen answers."""
+    """Numbers of pairs, and of tokens of their chosen answers."""
     return {"pairs": len(batch), "chosen_tokens": batch.chosen_tokens, "samples": len(batch)}
 
 
@@ -98,7 +98,7 @@ def collate_pairs(
     weigh: Weigh | None = None,
     stored: StoredReference | None = None,
 ) -> PairBatch:
-    """Preference rows to one batch.
+    """Collate preference rows to one batch.
 
     Args:
         pairs: the rows.

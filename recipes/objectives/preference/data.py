@@ -36,8 +36,8 @@ class PairData(StepData):
         sizes: number of samples of each data set; one data set if not given.
         features: cached features; None to run the encoders in the training loop.
         workers: processes that load media.
-        memory: the most bytes of features of other media.
-        join: whether the model reads branches.
+        memory: limit on the bytes of features of other media.
+        join: whether the model supports branches.
 
     Raises:
         DataError: no samples.
@@ -96,15 +96,15 @@ class PairData(StepData):
         return [self._read(0, index) for index in range(len(self.samples))]
 
     def collate(self, pairs: Sequence[PairRow]) -> PairBatch:
-        """Preference rows to one batch, with the stored log-probabilities of the reference if there are any."""
+        """Collate preference rows to one batch, with the stored log-probabilities of the reference if there are any."""
         return collate_pairs(pairs, self.streams, self.collate_rows, weigh=self.weigh, stored=self.stored)
 
     def collate_rows(self, rows: Sequence[Encoded]) -> Batch:
-        """Rows of the LLM to one batch with their media."""
+        """Collate rows of the LLM to one batch with their media."""
         parts = [part for row in rows for part in row.media]
         changed = any(isinstance(part.source, Changed) for part in parts)
         features = self.features
-        if changed and (features is None or self.workers):  # encoders run in the training process alone
+        if changed and (features is None or self.workers):  # encoders run only in the training process
             rows = [replace(row, media=tuple(_loaded(part) for part in row.media)) for row in rows]
             features = None
         elif changed and features is not None:

@@ -23,7 +23,7 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["FIRST_STEP_TOLERANCE", "PreferenceModule"]
 
 FIRST_STEP_TOLERANCE = 1e-4
-"""How far the loss of an untouched policy may be from its known value in float32."""
+"""Allowed difference of an untouched policy's loss from its known value in float32."""
 
 
 class PreferenceModule(NextTokenModule):
@@ -43,17 +43,17 @@ class PreferenceModule(NextTokenModule):
         super().__init__(model, stage, steps)
         self.settings, self.loss, self.reference = settings, settings.function, reference
         self.fresh = True
-        """Whether no optimizer step was made, so that policy and reference are equal."""
+        """Whether there was no optimizer step yet, so that policy and reference are equal."""
 
     def train(self, mode: bool = True) -> PreferenceModule:
-        """Keep everything in eval mode: with dropout, policy and reference would differ at the first step."""
+        """Keep eval mode: with dropout, policy and reference would differ at the first step."""
         super().train(mode)
         for child in self.children():
             child.eval()
         return self
 
     def on_train_start(self) -> None:
-        """As the base, and note whether this is the first step; before this hook a resumed run counts from 0."""
+        """Also record whether this is the first step; before this hook the step of a resumed run is 0."""
         super().on_train_start()
         self.fresh = self.trainer.global_step == 0
 
@@ -63,7 +63,7 @@ class PreferenceModule(NextTokenModule):
         return self.step_loss(batch, self.terms(batch))
 
     def on_before_optimizer_step(self, _: Any) -> None:
-        """From now on policy and reference differ."""
+        """Record that policy and reference differ from now on."""
         self.fresh = False
 
     def terms(self, batch: Any) -> Mapping[str, Term]:
@@ -103,7 +103,7 @@ class PreferenceModule(NextTokenModule):
         )
 
     def _check_first(self, losses: Tensor) -> None:
-        """Raise if an untouched policy has another loss than it must have."""
+        """Raise if the loss of an untouched policy differs from its known value."""
         expected = self.loss.first_step()
         if expected is None:
             return
@@ -112,10 +112,10 @@ class PreferenceModule(NextTokenModule):
         value = float(losses.detach().mean())
         if not abs(value - expected) <= tolerance * max(1.0, abs(expected)):
             raise RecipeError(
-                f"{self.settings.loss}: the loss of the untouched adapter is {value:.6f} and should be {expected:.6f}: "
+                f"{self.settings.loss}: expected the loss {expected:.6f} for the untouched adapter, got {value:.6f}: "
                 "the reference is not this adapter. Causes: dropout in the frozen models, stored log-probabilities of "
                 "other weights (remove the folder of --data.cache_dir), or a model whose output depends on the batch; "
-                "--stages.STAGE.objective.reference live computes them anew"
+                "--stages.STAGE.objective.reference live computes them again"
             )
 
     def _log_figures(self, found: PairLogProbs | UnpairedLogProbs) -> None:

@@ -1,4 +1,4 @@
-"""The other medium of losses and audits that compare two: a crop, an empty one, that of another row, or a mixture."""
+"""The other medium of losses and audits that compare two: a crop, an empty one, another row's, or a mixture."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = ["LARGEST_CROP", "SMALLEST_CROP", "Changed", "Crop", "Mixed", "OtherFe
 SMALLEST_CROP, LARGEST_CROP = 0.01, 0.2
 """Share of the picture's area, as in mDPO's code (feizc/mDPO's trainer at 2221bb3, ``RandomResizedCrop``)."""
 _RATIO = 4 / 3
-"""The crop's width by its height is between the inverse of this and this."""
+"""Largest aspect ratio of the crop; the smallest is its inverse."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random part of 1 to 20 % of a picture, enlarged to its size; of a sound the same share of its length.
+    """A random crop of 1 to 20 % of a picture, enlarged to its size, or of that share of a sound's length.
 
-    The same medium has the same crop in every epoch, so log-probabilities of it can be stored. All frames of a clip are
-    cut at one place.
+    A medium has the same crop in every epoch, so log-probabilities of it can be stored. All frames of a clip have the
+    same crop.
     """
 
     seed: int
@@ -106,7 +106,7 @@ def _grey(size: tuple[int, int]) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A medium that is changed when it is needed; equal ones give equal media."""
+    """A medium that is changed lazily; equal objects give equal media."""
 
     part: MediaPart
     """The medium of the sample."""
@@ -127,7 +127,7 @@ class OtherRows:
     """A medium -> one of the same modality from another sample.
 
     Args:
-        samples: in whose order the next sample with another medium is taken.
+        samples: the samples; the other medium is that of the next sample with a different one.
     """
 
     def __init__(self, samples: Iterable[Sample]) -> None:
@@ -146,13 +146,13 @@ class OtherRows:
 
 
 class Mixed:
-    """A medium -> a crop of it, an empty one, or another row's: a third of all media each, chosen at random.
+    """A medium -> a crop of it, an empty one, or another row's, for a random third of the media each.
 
-    A model that is trained to prefer its medium to one kind of other medium ignores the other kinds, so it can still
-    prefer answers by their text alone when it sees one of them.
+    A model that is trained to prefer its medium to one kind of other medium does not generalise to the other kinds, and
+    may still rank answers by their text alone for those.
 
     Args:
-        samples: whose media are changed or exchanged.
+        samples: the samples whose media are changed or exchanged.
         seed: seed of the run; the same medium has the same other medium in every epoch.
     """
 
@@ -171,10 +171,10 @@ class OtherFeatures:
     """Frozen features of media that are cached, and of changed ones, which are computed once.
 
     Args:
-        model: whose encoders to use.
-        layout: whose geometry to use.
-        known: gives the features of unchanged media.
-        memory: the most bytes of computed features that are kept.
+        model: the model whose encoders are used.
+        layout: the layout whose geometry is used.
+        known: function that returns the features of unchanged media.
+        memory: limit on the bytes of computed features.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class OtherFeatures:
         """Compute the features of the changed media among the parts of a batch.
 
         Raises:
-            MediaError: one cannot be read.
+            MediaError: a medium cannot be read.
         """
         changed = {part.source.key: part.source for part in parts if isinstance(part.source, Changed)}
         if sum(tensor.nbytes for tensor in self.held.values()) > self.memory:

@@ -1,7 +1,8 @@
-"""One preference row as token ids: which conversations the LLM reads, and which log-probability each one gives.
+"""One preference row as token ids: the conversations for the LLM, and the stream of each.
 
-Conversations with the same prompt and medium become branches of one row, so that the prompt is read once. A branch is a
-*stream*: ``chosen``, ``rejected``, ``chosen_other_image``, ... of :mod:`~inlay.recipes.objectives.preference.losses`.
+Conversations with the same prompt and medium become branches of one row, so that the prompt is computed once. A branch
+is a *stream*: ``chosen``, ``rejected``, ``chosen_other_image``, ... of
+:mod:`~inlay.recipes.objectives.preference.losses`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 __all__ = ["Other", "PairRow", "encode_pair", "with_media"]
 
 Other = Callable[[MediaPart], MediaPart]
-"""A medium -> the other medium of a loss that compares two."""
+"""Function from a medium to the other medium of a loss that compares two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class PairRow:
     """One preference row, encoded."""
 
     rows: tuple[Encoded, ...]
-    """What the LLM reads."""
+    """The rows for the LLM."""
     streams: tuple[str, ...]
     """The stream of each sequence (row or branch), in their order."""
     name: str = ""
@@ -66,12 +67,12 @@ def encode_pair(
 
     Args:
         model: the attached model.
-        sample: with ``rejected``, or with ``desirable``.
-        layout: of the conversations.
+        sample: a sample with ``rejected``, or with ``desirable``.
+        layout: the layout of the conversations.
         streams: the streams to compute.
-        other: gives the other medium.
+        other: function that returns the other medium.
         mismatched: the answer of another sample, for KTO's estimate of the divergence.
-        join: read the prompt of several answers once; off for models that cannot.
+        join: compute the prompt of several answers once, if the model supports branches.
 
     Raises:
         DataError: the sample lacks an answer that a stream needs, or two answers are equal as tokens.
@@ -91,7 +92,7 @@ def encode_pair(
     answers = pair.answers
     same_media = media_of(sample.messages) == media_of(sample.rejected)
     if same_media and "rejected" in answers and answers["chosen"].tolist() == answers["rejected"].tolist():
-        raise DataError(f"{sample.origin}: chosen and rejected are the same tokens; leave the pair out")
+        raise DataError(f"{sample.origin}: chosen and rejected are the same tokens; remove the pair")
     return pair
 
 
@@ -118,16 +119,16 @@ def _groups(
     if "second_answer" in streams:
         if not sample.similar:
             raise DataError(
-                f"{sample.origin}: this loss needs a similar medium with an answer of its own (fields image_2 and y2)"
+                f"{sample.origin}: this loss needs a similar medium with its own answer (fields image_2 and y2)"
             )
         elsewhere = sample.similar[:-1]
         first["second_answer"] = (*prompt, sample.similar[-1])
         second = {"chosen_other_image": (*elsewhere, answer), "second_answer_other_image": sample.similar}
     elif "chosen_other_image" in streams:
         if other is None or not media_of(prompt):
-            raise DataError(f"{sample.origin}: this loss compares two media, and the row has none; leave it out")
+            raise DataError(f"{sample.origin}: this loss compares two media, and the row has none; remove it")
         second = {"chosen_other_image": (*with_media(prompt, other), answer)}
-    if sample.rejected and sample.rejected[:-1] != prompt:  # media of its own
+    if sample.rejected and sample.rejected[:-1] != prompt:  # the rejected answer has its own media
         yield {"rejected": first.pop("rejected")}
     yield first
     if second:
@@ -135,7 +136,7 @@ def _groups(
 
 
 def with_media(messages: Sequence[Message], other: Other) -> tuple[Message, ...]:
-    """The same conversation with other input media."""
+    """A conversation with other input media."""
     return tuple(
         replace(
             message, content=tuple(other(part) if isinstance(part, MediaPart) else part for part in message.content)

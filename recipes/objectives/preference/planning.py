@@ -23,7 +23,7 @@ def preference_plan(settings: Preference, task: Task) -> Plan:
     reference = FrozenCopy(model)
     join = model.reads_branches()
     if not join:
-        task.show(f"{model.backbone.llm.family} cannot read several answers to one prompt at once; each is a row")
+        task.show(f"{model.backbone.llm.family} does not support several answers to one prompt in a row; each is a row")
 
     def rows_of(sets: Sequence[Sequence[Sample]]) -> PairData:
         return PairData(

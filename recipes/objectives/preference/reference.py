@@ -1,7 +1,7 @@
-"""The reference model: the adapter as it was when the stage began, live or as stored log-probabilities.
+"""The reference model: the adapter at the start of the stage, live or as stored log-probabilities.
 
-The reference is not "LoRA switched off": that has no trained projector, or one that moves. An adapter is a few
-megabytes, so a frozen copy of all its tensors is the reference, and takes their place for one forward pass. Or its
+Switching LoRA off would not give the reference, since the projector is trained too. An adapter has a few megabytes, so
+a frozen copy of all its tensors is the reference, which replaces them for one forward pass. Alternatively its
 log-probabilities are computed once, before training.
 """
 
@@ -34,14 +34,14 @@ from inlay.recipes.objectives.preference.pairs import PairRow
 __all__ = ["FrozenCopy", "StoredReference"]
 
 BATCH = 16
-"""Preference rows that the reference reads at once."""
+"""Number of preference rows per forward pass of the reference."""
 
 
 class FrozenCopy:
-    """A copy of an adapter's tensors, which can stand in their place.
+    """A copy of an adapter's tensors, which can replace them temporarily.
 
     Args:
-        model: the attached model, with the adapter as it is now.
+        model: the attached model with the weights of the reference.
     """
 
     def __init__(self, model: AttachedModel) -> None:
@@ -50,10 +50,10 @@ class FrozenCopy:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """While this lasts, the adapter has the copied values. No gradient may be recorded meanwhile."""
+        """A context in which the adapter has the copied values; no gradient may be recorded in it."""
         parameters = list(self.model.adapter.parameters())
         trained = [parameter.data for parameter in parameters]
-        # Autocast keeps converted weights by the identity of the parameter, not of its values.
+        # Autocast caches converted weights by the identity of the parameter, not by its values.
         torch.clear_autocast_cache()
         try:
             for parameter, own in zip(parameters, self.tensors, strict=True):
@@ -79,12 +79,12 @@ class FrozenCopy:
 class StoredReference:
     """The reference's log-probabilities of every token, computed once, in memory or in a folder that runs share.
 
-    They depend on the adapter's weights, the frozen models, dtype and attention (the folder's name), and on ids and
-    media of a row (its key).
+    The folder's name depends on the adapter's weights, the frozen models, dtype and attention; the key of a row depends
+    on its ids and media.
 
     Args:
-        model: the attached model, with the adapter as it is now.
-        layout: of the conversations.
+        model: the attached model with the weights of the reference.
+        layout: the layout of the conversations.
         store: the cache on disk; None for memory only.
         show: prints a line for the user.
     """
@@ -103,7 +103,7 @@ class StoredReference:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def fill(self, pairs: Iterable[PairRow], collate: Callable[[Sequence[Encoded]], Batch]) -> None:
-        """Compute what is missing.
+        """Compute the missing log-probabilities.
 
         Args:
             pairs: all rows of the stage.

@@ -1,4 +1,4 @@
-"""Preference tuning as an objective: which loss, which reference, which other medium."""
+"""Preference tuning as an objective: loss, reference and other medium."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Preference(Objective):
     """The loss: ``sigmoid`` (DPO), ``mdpo``, ``simpo``, ``kto``, ...; the page "Alignment tuning" of the documentation
     lists all names."""
     options: dict[str, float | str | bool] = field(default_factory=dict)
-    """Settings of the loss, such as ``{"beta": 0.1}``; fields that are left out have the published values."""
+    """Settings of the loss, such as ``{"beta": 0.1}``; other fields have the published values."""
     reference: Literal["auto", "live", "stored"] = "auto"
-    """How the reference's log-probabilities are computed: ``live``, in every step, with a copy of the adapter's weights
-    at the start; ``stored``, once before training; ``auto`` stores them if a pair is seen more than once."""
+    """Computation of the reference's log-probabilities: ``live``, in every step, with a copy of the adapter's initial
+    weights; ``stored``, once before training; ``auto`` stores them if a pair is used more than once."""
     other_image: OtherImage = "mixed"
     """The other medium of losses that compare two: ``crop``, a random part of 1 to 20 % of the picture, as in mDPO's
     code; ``blank``, an empty medium; ``row``, the medium of another row; ``mixed``, each of them for a third of the
-    media. A model that is trained with one kind only still
-    ranks answers by their text when it sees another kind."""
+    media. A model that is trained with one kind only may still
+    rank answers by their text for the other kinds."""
     segment_weight: float = 1.0
     """RLHF-V: weight of the tokens in which the two answers differ; 1 for none, 3 in the authors' code."""
     tail: float = 1.0
-    """LD-DPO: weight of the longer answer's tokens behind the length of the shorter one; 1 for none."""
+    """LD-DPO: weight of the longer answer's tokens beyond the length of the shorter one; 1 for none."""
     audit: bool = True
     """Before and after training, compare held-out pairs with the right, an empty and another row's medium."""
 
@@ -72,7 +72,7 @@ class Preference(Objective):
         return tuple(dict.fromkeys([*first, *(name for name in needed if name not in ("kl",))]))
 
     def check(self, stage: Any) -> None:
-        """Check that no sample varies from visit to visit if the reference is stored."""
+        """Check that no sample varies between epochs if the reference is stored."""
         if self.reference == "stored" and stage.samples.varies:
             raise ObjectiveError(
                 f"{self.name}: reference: stored log-probabilities need the same texts in every epoch; set "

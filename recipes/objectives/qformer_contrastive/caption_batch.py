@@ -95,7 +95,7 @@ def captioned(sample: Sample) -> Captioned:
 
 
 def owners_of(rows: Sequence[Captioned]) -> dict[str, int]:
-    """A number for each different picture, by its path (or identity in memory)."""
+    """A number for each distinct picture, by its path (or identity in memory)."""
     return {key: number for number, key in enumerate(dict.fromkeys(_key(row.picture) for row in rows))}
 
 
@@ -116,7 +116,7 @@ def collate_captions(
         backbone: its encoder preprocesses the pixels.
         geometry: how pictures become square.
         owners: result of :func:`owners_of`; a streamed picture, which is not in it, is numbered by its sample.
-        features: returns the cached features of a picture; None without a cache.
+        features: function that returns the cached features of a picture; None without a cache.
     """
     ids, mask = tokens([row.text for row in rows])
     pixels, held = torch.empty(0), None

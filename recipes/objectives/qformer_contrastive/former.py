@@ -1,4 +1,4 @@
-"""A Q-Former with text branch and heads: initialised from BERT, and copied into the adapter's projector."""
+"""A Q-Former with text branch and heads, initialised from BERT and copied into the adapter's projector."""
 
 from __future__ import annotations
 

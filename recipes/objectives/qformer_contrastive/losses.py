@@ -22,7 +22,7 @@ __all__ = ["contrast_loss", "generation_loss", "hard_negatives", "matches"]
 
 
 def matches(owners: Tensor, texts: Tensor, all_owners: Tensor, all_texts: Tensor) -> Tensor:
-    """Which pictures and texts are true pairs: the same picture, or the same caption.
+    """The true pairs of pictures and texts: those with the same picture or the same caption.
 
     Args:
         owners: ``[N]``, the number of each picture.

@@ -83,7 +83,8 @@ class QFormerContrastiveModule(StepModule):
     def training_step(self, batch: CaptionBatch, _: int) -> Tensor:
         """The weighted sum of the losses."""
         with torch.no_grad():
-            # In place: a clamp in the graph has no gradient outside the bounds, so the value could not return.
+            # In place, because a clamp in the graph has no gradient outside the bounds, from which the value could not
+            # return.
             self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
         settings = self.settings
         weighed = {"itc": ("samples", settings.itc), "itm": ("pairs", settings.itm), "lm": ("tokens", settings.lm)}

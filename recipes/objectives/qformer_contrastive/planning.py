@@ -28,7 +28,7 @@ __all__ = ["contrastive_plan"]
 def contrastive_plan(settings: QFormerContrastive, task: Task) -> Plan | str:
     """Train a Q-Former with a text branch that the adapter does not keep."""
     if "image" not in task.model.adapter.inputs:
-        return "it learns from pictures with captions, and this backbone has no image encoder"
+        return "it trains on pictures with captions, and this backbone has no image encoder"
     stage, backbone, projector = task.stage, task.model.backbone, task.model.adapter.inputs["image"]
     if reason := hinders(projector):
         return reason

@@ -44,7 +44,7 @@ def signal_losses(
     """Weighted losses by name: distance and diffusion loss of each modality, as means over its media.
 
     Args:
-        adapter: has the output projectors.
+        adapter: the adapter with the output projectors.
         states: ``[n, signals, width]`` for each modality.
         made: the medium of each state, in reading order.
         targets: conditionings of captions.
@@ -58,7 +58,7 @@ def signal_losses(
         parts = [part for part in made if part.modality == modality]
         further = f"diffusion_{name}" if extra is not None and settings.diffusion else ""
         if not parts:
-            # Without such a medium the projector stays in the graph, so that all processes have the same graph.
+            # Without such a medium the projector still is in the graph, which must be the same in all processes.
             losses |= {key: Term(conditioning.sum() * 0, per=name) for key in (name, further) if key}
             continue
         wanted = targets.of(modality, parts).to(conditioning.device)
@@ -75,7 +75,7 @@ class SignalsModule(NextTokenModule):
     Args:
         model: backbone and adapter.
         targets: conditionings of captions.
-        settings: weights of the losses, and which distance.
+        settings: weights of the losses, and the kind of distance.
         stage: which parts train, and how.
         steps: optimizer steps of the whole stage.
         extra: the latent diffusion loss, where it has a weight.
@@ -108,12 +108,12 @@ class SignalsModule(NextTokenModule):
 
 
 class SignalStatesModule(StepModule):
-    """The same on precomputed states: the LLM does not run, and only output projectors train.
+    """A stage on precomputed states: the LLM does not run, and only output projectors train.
 
     Args:
         adapter: its output projectors train.
         targets: conditionings of captions.
-        settings: weights of the losses, and which distance.
+        settings: weights of the losses, and the kind of distance.
         stage: learning rates and optimizer.
         steps: optimizer steps of the whole stage.
         extra: the latent diffusion loss, where it has a weight.

@@ -83,7 +83,7 @@ def _only_outputs(task: Task) -> bool:
 
 
 def _again(task: Task, rows: Sequence[Sample]) -> bool:
-    """Whether conversations are repeated; otherwise precomputed states save nothing."""
+    """Whether conversations are repeated; otherwise precomputed states save no time."""
     return not task.stage.samples.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
@@ -114,8 +114,8 @@ def _diffusion_loss(
         )
     if not hasattr(generator, "encode_media"):
         raise ObjectiveError(
-            f"diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
-            "--stages.STAGE.objective.diffusion 0, or leave out this generator"
+            f"diffusion: {type(generator).__name__} cannot encode {modality} as latents; set "
+            "--stages.STAGE.objective.diffusion 0, or remove this generator"
         )
     media = [load_medium(modality, part.source) for part in parts]
     loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)

@@ -169,7 +169,7 @@ def test_what_cannot_be_measured_is_refused(batches: Any, backbone_of: Make, ada
     model, rows = batches
     with pytest.raises(QuantiseError, match=r"give a list, not a generator"):
         quantise(model, iter(rows))
-    with pytest.raises(QuantiseError, match=r"limit: expected a share from 0 on"):
+    with pytest.raises(QuantiseError, match=r"limit: expected a relative rise of at least 0"):
         quantise(model, rows, limit=-1)
     narrow = backbone_of(seed=5)
     with pytest.raises(QuantiseError, match=r"no matrix that int8 makes smaller"):

@@ -149,7 +149,7 @@ def test_media_of_the_assistant_are_signals_in_every_template(world_of: Any, tem
 
 def test_a_medium_without_signal_tokens_is_an_error(world_of: Any) -> None:
     model = adapter_for(backbone := world_of()).attach(backbone)
-    with pytest.raises(LayoutError, match="of type 'video', this model makes: image, audio"):
+    with pytest.raises(LayoutError, match="of type 'video'; this model generates: image, audio"):
         model.batch([[ask(), say(MadePart("video"))]])
     with pytest.raises(LayoutError, match="reserved"):
         model.batch([[ask(), say("\ue0101\ue011", MadePart("image"))]])
@@ -322,7 +322,7 @@ def test_words_are_streamed_as_they_are_written(world_of: Any) -> None:
     said = backbone.llm.decode(model.generate(model.batch([[ask()]], generation=True), max_new_tokens=12)[0])
     assert "".join(heard).strip() == said
     assert reply.text.replace(" ", "") == said.replace(" ", "")
-    with pytest.raises(ReplyError, match="without beams"):
+    with pytest.raises(ReplyError, match="without beam search"):
         model.chat([ask()], on_text=heard.append, num_beams=2)
 
 

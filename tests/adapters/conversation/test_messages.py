@@ -65,7 +65,7 @@ def test_bad_parts_are_named(content: object, message: str) -> None:
 
 
 def test_only_the_assistant_makes_media() -> None:
-    with pytest.raises(MessageError, match="only the assistant makes media"):
+    with pytest.raises(MessageError, match="only the assistant generates media"):
         parse_messages([{"role": "user", "content": [MadePart("image", "a disc")]}])
 
 

@@ -59,7 +59,7 @@ def test_the_name_of_another_format_is_refused() -> None:
 
 
 def test_an_unknown_checkpoint_is_refused_with_the_known_formats(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"known format: llava .*hf_blip.*--format"):
+    with pytest.raises(ConvertError, match=r"known are: llava .*hf_blip.*--format"):
         read_checkpoint(tmp_path)
 
 

@@ -180,7 +180,7 @@ def test_a_layout_with_newlines_needs_an_adapter_with_one(backbone_of: Any, imag
     model = tiled(backbone, None).attach(backbone)
     layout = Layout(template="vicuna_v1", tiling="anyres")
     rows = [model.encode(asked(picture(image_of(1)), "what?"), layout=layout)]
-    with pytest.raises(AdapterError, match="ends each row of features in a newline, and this adapter has none"):
+    with pytest.raises(AdapterError, match="ends each row of features with a newline, and this adapter has none"):
         model.embeddings(model.collate(rows, layout=layout))
 
 

@@ -125,5 +125,5 @@ def test_another_file_gives_other_logits(llm_of: Any, adapter_for: Any) -> None:
 
 def test_the_assistant_makes_no_features() -> None:
     part = {"type": "features", "path": "x.safetensors"}
-    with pytest.raises(MessageError, match="the assistant makes image, audio, video, not features"):
+    with pytest.raises(MessageError, match="the assistant's media are image, audio, video, got features"):
         parse_messages([{"role": "user", "content": "a"}, {"role": "assistant", "content": [part]}])

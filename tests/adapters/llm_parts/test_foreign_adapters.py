@@ -76,6 +76,6 @@ def test_ours_is_not_attached_to_them(family_of: Make) -> None:
     part = LoraPart.for_model(model, lora.LoraConfig(r=2))
     inject_adapter_in_model(KINDS["lora"], model)
     before = dict(model.named_modules())
-    with pytest.raises(LoraError, match="already carries an adapter of another library"):
+    with pytest.raises(LoraError, match="already has an adapter of another library"):
         part.attach(model)
     assert dict(model.named_modules()) == before

@@ -51,5 +51,5 @@ def test_targets_have_one_order() -> None:
 
 def test_all_linear_is_the_default_and_has_no_names_of_its_own() -> None:
     assert LoraConfig().targets == "all-linear"
-    with pytest.raises(LoraError, match="has no names before a LoraPart is made"):
+    with pytest.raises(LoraError, match="has no names before a LoraPart is created"):
         _ = LoraConfig().explicit

@@ -192,7 +192,7 @@ def test_an_encoder_decoder_is_refused(llm_of: Any) -> None:
 
 def test_another_width_is_refused(llm_of: Any) -> None:
     rows = TokenRows(TokensConfig.numbered(64, image=1))
-    with pytest.raises(TokenRowsError, match="64 values a row, this LLM has 32 and 32"):
+    with pytest.raises(TokenRowsError, match="64 values per row, this LLM has 32 and 32"):
         rows.attach(llm_of("llama"))
 
 
@@ -247,7 +247,7 @@ def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) ->
     ("kind", "config", "count", "said"),
     [
         ("columns", {"width": 8, "image": ("[A]",)}, 16, "unknown token rows 'columns'; known: rows"),
-        ("rows", {"width": 8, "image": ("[A]",)}, 17, "has 16 parameters, the manifest says 17"),
+        ("rows", {"width": 8, "image": ("[A]",)}, 17, "has 16 parameters, expected 17 as in the manifest"),
         ("rows", {"width": 8, "image": ("[A]",), "colour": 1}, 16, "no field colour"),
         ("rows", {"image": ("[A]",)}, 16, "the field width is missing"),
         ("rows", {"width": 8, "image": "[A]"}, 16, "image: expected texts"),

@@ -96,7 +96,7 @@ def test_a_pickle_that_could_run_code_is_refused(folder_of: Any, part: str, tmp_
 
 
 def test_safetensors_only_forbids_pickled_components(folder_of: Any) -> None:
-    with only_safetensors(), pytest.raises(BackboneError, match="safetensors_only allows safetensors files alone"):
+    with only_safetensors(), pytest.raises(BackboneError, match="safetensors_only allows only safetensors files"):
         load_generator(pickled(folder_of("image")))
 
 

@@ -83,7 +83,7 @@ def with_layer_embeddings(kind: str, model_class: Any, tokenizer: Any) -> Any:
 def test_a_model_that_looks_up_more_than_its_embeddings_is_refused(
     saved: Any, tokenizer_of: Any, kind: str, model_class: Any
 ) -> None:
-    with pytest.raises(BackboneError, match=r"so media cannot enter it; choose another"):
+    with pytest.raises(BackboneError, match=r"so it cannot take media; choose another"):
         load_language(saved(with_layer_embeddings(kind, model_class, tokenizer_of())))
 
 

@@ -125,7 +125,7 @@ STORED = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_
         (STORED | {"bnb_4bit_quant_type": "fp4"}, None, "expected bitsandbytes nf4 or int8, got fp4"),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, None, "stored in int8 and need bitsandbytes"),
         ({"load_in_8bit": True}, None, "stored in int8 and need bitsandbytes"),
-        ({"quant_method": "gptq", "bits": 4}, None, "quantised with gptq are not supported; take the checkpoint"),
+        ({"quant_method": "gptq", "bits": 4}, None, "quantised with gptq are not supported; use the checkpoint"),
         ({}, None, "are not supported"),
     ],
 )

@@ -97,7 +97,7 @@ def build(name: str, path: Path) -> Path:
         ("strip.png", "read"),
         ("frames.gif", "got 9400 x 9400"),
         ("silence.ogg", "are too long"),
-        ("cmov.mp4", "claim 60,000,000 samples"),
+        ("cmov.mp4", "state 60,000,000 samples"),
         ("still.mp4", "read"),
     ],
 )

@@ -34,7 +34,7 @@ def test_tables_that_claim_billions_are_refused_before_room_is_made(
 ) -> None:
     path = patched(save_clip(), kind, place, values)
     monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(MediaError, match=r"a\.mp4: its tables claim [\d,]+ samples, at most 4,194,304 are read"):
+    with pytest.raises(MediaError, match=r"a\.mp4: its tables state [\d,]+ samples, at most 4,194,304 are read"):
         load_video(path)
 
 
@@ -52,7 +52,7 @@ def test_a_compressed_header_that_claims_millions_is_refused_before_room_is_made
     path = save_clip()
     path.write_bytes(mp4_with_compressed_header(path.read_bytes(), samples=60_000_000))
     monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(MediaError, match="its tables claim 60,000,000 samples"):
+    with pytest.raises(MediaError, match="its tables state 60,000,000 samples"):
         load_video(path)
 
 
@@ -92,7 +92,7 @@ def test_fragments_are_counted_too(save_clip: Save, tmp_path: Path) -> None:
                 packet.stream = stream
                 output.mux(packet)
     assert len(load_video(tmp_path / "f.mp4").frames) == 12
-    with pytest.raises(MediaError, match="its tables claim"):
+    with pytest.raises(MediaError, match="its tables state"):
         load_video(patched(tmp_path / "f.mp4", b"trun", 4, (3_000_000_000,)))
 
 

@@ -122,7 +122,7 @@ def test_published_projectors_are_far_below_the_limit() -> None:
 def test_number_of_parameters_is_held_against_the_manifest() -> None:
     built: Any = build_projector("linear", WIDTHS, parameters=24 * 32 + 32)
     assert built.tokens(7) == 7
-    with pytest.raises(BundleError, match="has 800 parameters, the manifest says 801"):
+    with pytest.raises(BundleError, match="has 800 parameters, expected 801 as in the manifest"):
         build_projector("linear", WIDTHS, parameters=801)
 
 

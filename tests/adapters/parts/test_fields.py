@@ -29,7 +29,7 @@ def test_no_module_is_built_while_a_size_is_missing(table: Any) -> None:
 
 def test_a_size_that_the_configuration_sets_must_be_the_backbone_s() -> None:
     assert complete(MlpConfig(width_in=8), width_in=8, width_out=6) == MlpConfig(width_in=8, width_out=6)
-    with pytest.raises(ConfigError, match="width_in: expected 9, as the backbone has it, got 8; leave it out"):
+    with pytest.raises(ConfigError, match="width_in: expected 9 as in the backbone, got 8; if omitted"):
         complete(MlpConfig(width_in=8), width_in=9, width_out=6)
 
 

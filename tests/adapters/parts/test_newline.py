@@ -26,5 +26,5 @@ def test_untrusted_values_are_refused(kind: str, values: dict[str, int]) -> None
 
 
 def test_another_number_of_parameters_is_refused() -> None:
-    with pytest.raises(BundleError, match="has 8 parameters, the manifest says 9"):
+    with pytest.raises(BundleError, match="has 8 parameters, expected 9 as in the manifest"):
         build_newline("newline", {"width": 8}, parameters=9)

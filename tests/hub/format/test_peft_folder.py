@@ -198,7 +198,7 @@ def test_a_pickled_lora_is_refused_and_never_opened(folder: Path, tmp_path: Path
     (folder / "lora" / "adapter_model.bin").write_bytes(pickle.dumps(_Canary(canary)))
     if alone:
         (folder / "lora" / "adapter_model.safetensors").unlink()
-    with pytest.raises(BundleError, match=r"never opened: expected lora/adapter_model.safetensors"):
+    with pytest.raises(BundleError, match=r"not opened: expected lora/adapter_model.safetensors"):
         Bundle.read(folder)
     assert not canary.exists()
 

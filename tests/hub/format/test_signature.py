@@ -157,7 +157,7 @@ def test_a_key_of_another_type_is_named(folder: Path, keys: Any, kind: str) -> N
 
 
 def test_a_private_key_in_place_of_the_public_one_is_named(folder: Path, keys: Any) -> None:
-    with pytest.raises(SignatureError, match=r"expected a public key or a certificate in PEM form; this is a private"):
+    with pytest.raises(SignatureError, match=r"expected a public key or a certificate in PEM form; got a private"):
         verify_signature(folder, keys("me")[0])
 
 

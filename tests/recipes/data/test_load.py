@@ -118,7 +118,7 @@ def test_the_user_is_told_before_the_miniature_is_drawn_and_only_then(tmp_path: 
     said: list[str] = []
 
     def draw(folder: Path, seed: int) -> None:
-        assert said == [f"drawing the embedded world into {tmp_path}"]
+        assert said == [f"generating the miniature's data in {tmp_path}"]
         build(folder, seed, scenes=4, test_scenes=3, digits=2, test_digits=2)
 
     monkeypatch.setitem(miniature_data._BUILDERS, "pictures", draw)

@@ -131,7 +131,7 @@ def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any) -> None
     module, data, _ = llava(replace(STAGE, max_steps=1, accumulate=2))
     loader = torch.utils.data.DataLoader([0, 1], batch_size=1, collate_fn=lambda rows: data.collate([data.read(0, 1)]))
     trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2, log_every_n_steps=1)
-    with pytest.raises(RecipeError, match="do not say how many labels their optimizer step has"):
+    with pytest.raises(RecipeError, match="have no count of the labels of their optimizer step"):
         trainer.fit(module, train_dataloaders=loader)
 
 

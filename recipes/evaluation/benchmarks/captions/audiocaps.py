@@ -1,7 +1,7 @@
 """AudioCaps: captions of sounds from YouTube (Kim et al., 2019, https://aclanthology.org/N19-1011).
 
-The test set has five captions a clip, one a row. Clips that are not available any more are usually left out of a local
-copy: remove their rows from the file, since a missing sound is an error.
+The test set has five captions per clip, one per row. Local copies usually lack clips that are no longer available:
+remove their rows from the file, since a missing sound is an error.
 """
 
 from __future__ import annotations

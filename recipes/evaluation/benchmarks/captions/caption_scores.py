@@ -1,4 +1,4 @@
-"""What the captioning benchmarks share: their scores, and COCO's results file.
+"""Common code of the captioning benchmarks: scores, and COCO's results file.
 
 BLEU 1 to 4, ROUGE-L and CIDEr-D as the COCO evaluation computes them, times 100, without Java. METEOR and SPICE need
 Java or WordNet and are not computed, so SPIDEr is not either. The frequencies of CIDEr come from the references of the

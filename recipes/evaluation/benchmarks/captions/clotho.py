@@ -1,6 +1,6 @@
 """Clotho: captions of sounds from Freesound (Drossos et al., 2020, https://arxiv.org/abs/1910.09387).
 
-The evaluation split, with five captions a sound.
+The evaluation split, with five captions per sound.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """MMBench with circular evaluation (Liu et al., 2023, https://arxiv.org/abs/2307.06281).
 
-A question counts as right if it is answered correctly with every rotation of its options. Files that already hold the
-rotations (index + 1,000,000 for each, with the index of the first row in place of the picture) are read as they are.
+A question counts as right if it is answered correctly with every rotation of its options. Files that already contain
+the rotations (index + 1,000,000 for each, with the index of the first row instead of the picture) are read unchanged.
 Letters are found by exact matching; the official leaderboard asks an LLM if that fails. ``vanilla``: the accuracy
-without rotations. The results file is the workbook that the evaluation server takes, with a column ``prediction``;
-the test set has no answers, so only that file is written.
+without rotations. The results file is the workbook that the evaluation server takes, with a column ``prediction``; the
+test set has no answers, so only that file is written.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["BENCHMARK", "read", "score"]
 
 _LETTERS = "ABCD"
 _ROTATION = 1_000_000
-"""Added to the index of a question for each rotation, in files that hold them."""
+"""Added to the index of a question for each rotation, in files that contain them."""
 _NOT_UPLOADED = ("image", "hint", "category", "source", "comment", "l2-category")
 _SHORTEST = 64
-"""A shorter text in place of a picture is the index of the row that has it."""
+"""A shorter text instead of a picture is the index of the row that has it."""
 
 
 def read(files: OfficialFiles, instruction: str) -> list[Item]:

@@ -2,7 +2,7 @@
 
 An answer is right if it equals the reference, in lower case and without a period at the end, as in LLaVA's conversion
 for the official ``eval.py``. Accuracy overall, of binary and open questions, and by structural and semantic type. The
-results file is that which ``eval.py --predictions`` reads, for consistency, validity and plausibility.
+results file is the input of ``eval.py --predictions``, for consistency, validity and plausibility.
 """
 
 from __future__ import annotations

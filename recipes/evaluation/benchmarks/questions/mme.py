@@ -1,6 +1,6 @@
 """MME: perception and cognition (Fu et al., 2023, https://arxiv.org/abs/2306.13394).
 
-Two yes/no questions a picture. A category has up to 200 points: the share of right answers plus the share of pictures
+Two yes/no questions per picture. A category has up to 200 points: the share of right answers plus the share of pictures
 with two right answers (accuracy+), in percent. Ten categories of perception (2000 points) and four of cognition (800).
 An answer counts by its first four letters, as in the official ``calculation.py``: *yes*, *no*, or neither, which is
 wrong. The results are the official text files in one archive: ``CATEGORY.txt`` with lines of image, question, reference
@@ -39,7 +39,7 @@ PERCEPTION = (
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 _SUFFIXES = (".jpg", ".png", ".jpeg")
 _OWN_TAIL = "Please answer yes or no."
-"""Every official question ends in this instruction."""
+"""The instruction with which every official question ends."""
 
 
 def read(files: OfficialFiles, instruction: str) -> list[Item]:
@@ -107,7 +107,7 @@ def _item(
     label = gold.strip().lower()
     if label not in ("yes", "no"):
         raise DataError(f"{where}: expected Yes or No, got {gold!r}")
-    # An instruction of the user's replaces the official one.
+    # The user's instruction replaces the official one.
     asked = question.removesuffix(_OWN_TAIL).strip() if instruction != _OWN_TAIL else question.strip()
     tail = "" if instruction == _OWN_TAIL else instruction
     group = f"{category}/{image}"
@@ -116,7 +116,7 @@ def _item(
 
 
 def yes_or_no(answer: str) -> str:
-    """The official reading of an answer.
+    """Parse an answer as in the official code.
 
     Example:
         >>> [yes_or_no(text) for text in ("Yes, it is.", "no", "It is.", "Nowhere")]

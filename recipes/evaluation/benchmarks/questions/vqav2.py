@@ -1,7 +1,7 @@
 """VQA v2 (Goyal et al., 2017, https://arxiv.org/abs/1612.00837): accuracy against ten human answers.
 
-The questions are those of the validation set with its annotations, or of test-dev and test, whose answers only the
-server has: then the results file is written, and no score is shown.
+The questions are those of the validation set with its annotations, or of test-dev and test, whose answers are only on
+the server: then the results file is written, and no score is shown.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 - ``chair_i``: mentions of objects that are not in the image, of all mentions of objects;
 - ``chair_s``: captions with at least one such mention, of all captions;
-- ``recall``: objects of the image that are mentioned, of all objects of all images (each class counts once an image);
+- ``recall``: objects of the image that are mentioned, of all objects of all images (each class counts once per image);
 - ``length``: mean number of words.
 
-A caption that says less hallucinates less: compare ``chair_i`` only at equal ``recall``. The objects of an image are
+Shorter captions hallucinate less: compare ``chair_i`` only at equal ``recall``. The objects of an image are
 its annotations and, as in the official evaluation, the objects in its reference captions.
 """
 
@@ -68,7 +68,7 @@ def caption_objects(
 
 
 class Chair(Metric):
-    """CHAIR per mention and per caption, with recall and length; not a number where nothing was counted.
+    """CHAIR per mention and per caption, with recall and length; NaN if nothing was counted.
 
     Args:
         vocabulary: the object classes.

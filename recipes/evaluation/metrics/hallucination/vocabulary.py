@@ -1,11 +1,11 @@
 """The objects that a caption mentions: words, synonyms and phrases mapped to object classes.
 
-:meth:`ObjectVocabulary.of` takes the classes of a world of one's own, :meth:`ObjectVocabulary.coco` the synonym file of
+:meth:`ObjectVocabulary.of` takes given classes, :meth:`ObjectVocabulary.coco` the synonym file of
 CHAIR (Rohrbach et al., 2018, https://arxiv.org/abs/1809.02156; ``data/synonyms.txt`` in
 https://github.com/LisaAnne/Hallucination) with its rules for COCO's 80 classes.
 
 The official code makes every word singular with the package ``pattern``. Here a word becomes singular if the result is
-in the vocabulary, which needs no package. Mentions differ only in words that the official code loses: ``bus``,
+in the vocabulary, which needs no package. Mentions differ only in words that the official code does not find: ``bus``,
 ``airbus`` and ``minibus`` (cut to ``bu``), ``ties``, ``canoes``, ``magpies``, ``collies``, ``doggies``, and synonyms
 that the file has with a capital or after two spaces (``iPhone``, ``motor bike``, ``cheesecake``); ``stove top oven``
 counts once.
@@ -29,7 +29,7 @@ _IRREGULAR = {"people": "person", "children": "child", "mice": "mouse", "geese":
 _ENDINGS = (("men", "man"), ("ies", "y"), ("ies", "ie"), ("ves", "fe"), ("ves", "f"), ("s", ""), ("es", ""))
 
 # "Baby bird" is a bird, not a person (baby) and a bird; "passenger jet" is a jet. "Toilet seat" is covered by
-# ``cancelled``: next to a toilet, a seat is no chair.
+# ``cancelled``: next to a toilet, a seat is not a chair.
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub")
 _COCO_PHRASES = {
     **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS},
@@ -87,7 +87,7 @@ class ObjectVocabulary:
             classes: names, or name -> synonyms; a name or synonym may have several words.
 
         Raises:
-            MetricError: no class, or a word of two classes.
+            MetricError: there is no class, or two classes have the same word.
         """
         given = classes if isinstance(classes, Mapping) else dict.fromkeys(classes, ())
         return cls(classes=_inverted({name: (name, *synonyms) for name, synonyms in given.items()}, "classes"))
@@ -141,7 +141,7 @@ class ObjectVocabulary:
         return next((form for form in (_IRREGULAR.get(word), *ends) if form in self._known), word)
 
     def _phrased(self, words: Sequence[str]) -> Iterator[str]:
-        """The words, with the longest phrase at each place as one word."""
+        """The words, with the longest phrase at each position joined to one word."""
         longest, place = max(map(len, self._joined), default=1), 0
         while place < len(words):
             lengths = (n for n in range(longest, 1, -1) if tuple(words[place : place + n]) in self._joined)

@@ -23,7 +23,7 @@ __all__ = ["Aot", "AotUnpaired"]
 class Aot(BetaLoss[PairLogProbs]):
     """``-(1-ε) log sigmoid(βd) - ε log sigmoid(-βd)`` of sorted margins.
 
-    ``d = sort(log π(w) - log π(l)) - sort(log π_ref(w) - log π_ref(l))``. It asks that the margins of the policy are
+    ``d = sort(log π(w) - log π(l)) - sort(log π_ref(w) - log π_ref(l))``. It is small if the margins of the policy are
     larger than those of the reference at every quantile.
     """
 
@@ -54,7 +54,7 @@ class Aot(BetaLoss[PairLogProbs]):
 
 @dataclass(frozen=True, kw_only=True)
 class AotUnpaired(Aot):
-    """The same with ``d = sort(a) - sort(b)``: the log-ratios of chosen and rejected answers, which need no pairs."""
+    """:class:`Aot` with ``d = sort(a) - sort(b)``, the log-ratios of both answers, which need no pairs."""
 
     name: ClassVar[str] = "aot_unpaired"
 

@@ -1,7 +1,7 @@
 """APO: anchored preference optimisation (D'Oosterlinck et al., 2024, https://arxiv.org/abs/2408.06266, eq. 7 and 8).
 
-``a`` and ``b`` are the log-ratios of the chosen and the rejected answer. Unlike DPO, each loss says in which direction
-the probability of the chosen answer moves. The form for single answers with labels is in
+``a`` and ``b`` are the log-ratios of the chosen and the rejected answer. Unlike in DPO, each loss determines the
+direction in which the probability of the chosen answer moves. The form for single answers with labels is in
 :mod:`~inlay.recipes.objectives.preference.losses.kto`.
 """
 

@@ -1,7 +1,7 @@
-"""Losses that judge each answer alone, as a classifier does: BCO and NCA.
+"""Losses on each answer alone, like a classifier: BCO and NCA.
 
-``a`` and ``b`` are the log-ratios of the chosen and the rejected answer. DPO sees only ``a - b`` and may lower the
-probability of both; these losses hold the level of the chosen answer too.
+``a`` and ``b`` are the log-ratios of the chosen and the rejected answer. DPO depends only on ``a - b`` and may lower
+the probability of both; these losses also keep the level of the chosen answer.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Sigmoid(Contrast):
     """DPO: ``-(1-ε) log sigmoid(βΔ) - ε log sigmoid(-βΔ)``.
 
     With ``ε > 0`` it is cDPO (Mitchell, 2023, https://ericmitchell.ai/cdpo.pdf) for labels of which a share ε is wrong.
-    So ms-swift and Liger; TRL 1.16 ignores ``label_smoothing`` here.
+    ms-swift and Liger do the same; TRL 1.16 ignores ``label_smoothing`` here.
     """
 
     name: ClassVar[str] = "sigmoid"

@@ -1,7 +1,7 @@
 """Losses that are squares: IPO and SPPO.
 
-They pull the difference of log-ratios to a finite target instead of enlarging it forever, so that certain labels do not
-drive the policy arbitrarily far from the reference.
+They move the difference of log-ratios towards a finite target instead of increasing it without bound, so that
+consistent labels do not drive the policy arbitrarily far from the reference.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Losses that also compare images, so that the answer must depend on the image: mDPO and SymMPO.
 
 ``m`` is the image of the pair, ``m'`` the other image; ``a(y|m) = log π(y|m) - log π_ref(y|m)``. DPO alone can be
-minimised without looking at the image: the mDPO paper removes the images from the training data and gets about the
-same results.
+minimised without using the image: the mDPO paper removes the images from the training data with about the same results.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Losses without a reference model: SimPO, CPO and ORPO.
 
-They save the reference's forward pass, but nothing measures the distance from the model that one begins with. So the
-first loss depends on the data and cannot be checked.
+They save the reference's forward pass, but the distance from the initial model is not measured. So the loss of the
+first step depends on the data and cannot be checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Cpo", "Orpo", "Simpo", "log1mexp"]
 
 _LARGEST = -1e-7
-"""A mean log-probability above it counts as this: at 0, a certain answer, the odds are infinite."""
+"""Upper limit on the mean log-probability: at 0, a certain answer, the odds are infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,6 @@ def log1mexp(x: Tensor) -> Tensor:
     https://cran.r-project.org/web/packages/Rmpfr/vignettes/log1mexp-note.pdf).
     """
     near = x > -LN2
-    # Each branch sees only its own half: the gradient of the branch that is not chosen would be 0 times infinity.
+    # Each branch gets only its own half, because the gradient of the other branch would be 0 times infinity.
     small, large = x.where(near, x.new_tensor(-LN2)), x.where(~near, x.new_tensor(-LN2))
     return (-small.expm1()).log().where(near, (-large.exp()).log1p())

@@ -75,7 +75,7 @@ _PACKAGED = {
     "rpo": f"{_ROOM}.sums:Rpo",
     "mpo": f"{_ROOM}.sums:Mpo",
 }
-"""Losses of the package; each is imported when it is used."""
+"""Losses of the package; each is imported on first use."""
 
 _REGISTERED: dict[str, type[PreferenceLoss[Any]]] = {}
 
@@ -103,7 +103,7 @@ class PreferenceLoss(ABC, Generic[Rows]):
 
     @abstractmethod
     def per_row(self, log_probs: Rows) -> Tensor:
-        """The formula; :meth:`__call__` checks the streams before."""
+        """The formula; :meth:`__call__` checks the streams first."""
 
     def first_step(self) -> float | None:
         """The loss of a policy that equals the reference, for every row; None if it depends on the data."""
@@ -143,7 +143,7 @@ class BetaLoss(PreferenceLoss[Rows]):
         """Check a setting.
 
         Raises:
-            LossError: it does not hold.
+            LossError: the condition is not met.
         """
         if not holds:
             raise LossError(f"{self.name}: {setting}: expected {wanted}, got {getattr(self, setting)}")

@@ -25,8 +25,8 @@ def changed_tokens(
 ) -> tuple[list[int], list[int]]:
     """The positions of tokens in segments that one answer has instead of the other's.
 
-    As in the released code, a segment that only one of the two answers has is not counted, and the equal prompt before
-    the answers makes their common start unchanged, however short it is.
+    As in the released code, a segment that only one of the two answers has is not counted, and a common start of any
+    length counts as unchanged, because it continues the equal prompt.
 
     Args:
         chosen: token ids of the chosen answer, with its end token.

@@ -30,7 +30,7 @@ SECOND_ANSWER = (
     "second_answer_other_image",
     "ref_second_answer_other_image",
 )
-"""Further streams of a loss in which the other image has an answer of its own."""
+"""Further streams of a loss in which the other image has its own answer."""
 
 _MEANING = {
     "chosen": "the chosen answer",
@@ -114,7 +114,7 @@ class LogProbs:
 def _advice(missing: list[str]) -> str:
     """How to compute missing streams."""
     if any("second_answer" in name for name in missing):
-        return "Give every row a second image with an answer of its own, and compute both answers with both images"
+        return "Give every row a second image with its own answer, and compute both answers with both images"
     if any("other_image" in name for name in missing):
         return "Compute the chosen answer again with a corrupted or another image"
     if any(name.startswith("ref_") for name in missing):
@@ -158,10 +158,10 @@ class PairLogProbs(LogProbs):
     def nll(self) -> Tensor:
         """The negative log-likelihood of the chosen answers, ``[B]`` in nats per token.
 
-        Its mean over the pairs of a step is the sum over all chosen tokens, divided by their number. So TRL and
-        ms-swift; LLaMA-Factory and the RPO paper take the mean over the answers of the mean over each one's tokens
-        (pass ``chosen_nll=-chosen / chosen_tokens`` for that). Batch-level unless ``mean_chosen_tokens`` is given:
-        then micro-batches of a step sum to the loss of the whole step.
+        Its mean over the pairs of a step is the sum over all chosen tokens, divided by their number. TRL and
+        ms-swift do the same; LLaMA-Factory and the RPO paper average over tokens within each answer, then over answers
+        (pass ``chosen_nll=-chosen / chosen_tokens`` for that). Batch-level unless ``mean_chosen_tokens`` is given,
+        with which micro-batches of a step sum to the loss of the whole step.
         """
         if self.chosen_nll is not None:
             return self.chosen_nll
@@ -173,7 +173,7 @@ class PairLogProbs(LogProbs):
 
         Args:
             beta: the temperature of the loss.
-            average: divide by the number of tokens, as SimPO and ORPO compare answers.
+            average: divide by the number of tokens, as in SimPO and ORPO.
 
         Returns:
             ``β (log π - log π_ref)``, or ``β log π`` without a reference.

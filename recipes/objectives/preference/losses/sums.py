@@ -1,7 +1,7 @@
-"""Weighted sums of losses: the supervised term, RPO, MPO, and sums of one's own.
+"""Weighted sums of losses: the supervised term, RPO, MPO, and user-defined sums.
 
-Iterative RPO is DPO with a supervised term (Pang et al., 2024, https://arxiv.org/abs/2404.19733), MPO adds a term that
-judges each answer alone (Wang et al., 2024, https://arxiv.org/abs/2411.10442, InternVL).
+Iterative RPO is DPO with a supervised term (Pang et al., 2024, https://arxiv.org/abs/2404.19733), MPO adds a term on
+each answer alone (Wang et al., 2024, https://arxiv.org/abs/2411.10442, InternVL).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sft(PreferenceLoss[PairLogProbs]):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedSum(PreferenceLoss[PairLogProbs]):
-    """``Σ weight · loss``, with settings of its own for each loss.
+    """``Σ weight · loss``, with separate settings for each loss.
 
     Example:
         >>> WeightedSum(terms=((0.8, Sigmoid(beta=0.1)), (0.2, BcoPair(beta=0.1)))).needs_reference
@@ -78,7 +78,8 @@ class WeightedSum(PreferenceLoss[PairLogProbs]):
 class Rpo(BetaLoss[PairLogProbs]):
     """RPO: ``-log sigmoid(βΔ) + alpha NLL(w)``: DPO with a supervised term, per token of all chosen answers.
 
-    Also ms-swift's ``rpo_alpha`` and LLaMA-Factory's ``pref_ftx``; :meth:`PairLogProbs.nll` says how averages differ.
+    Also ms-swift's ``rpo_alpha`` and LLaMA-Factory's ``pref_ftx``; :meth:`PairLogProbs.nll` describes how averages
+    differ.
     """
 
     name: ClassVar[str] = "rpo"

@@ -84,10 +84,10 @@ def test_the_system_sentence_stands_in_front() -> None:
 
 
 def test_what_has_no_signal_tokens_cannot_be_made() -> None:
-    with pytest.raises(LayoutError, match="holds a medium of type 'video', this model makes: image, audio"):
+    with pytest.raises(LayoutError, match="has a medium of type 'video'; this model generates: image, audio"):
         laid("nextgpt", ("draw",), (MadePart("video", "x"),))
     for template in ("plain", "vicuna_v1", "minigpt4", "blip2", "nextgpt"):
-        with pytest.raises(LayoutError, match="makes a medium of type 'image', and this adapter has no signal tokens"):
+        with pytest.raises(LayoutError, match="has a medium of type 'image', and this adapter has no signal tokens"):
             segments(Layout.published(template), talk((IMAGE,), (DISC,)), FakeTokenizer())
 
 

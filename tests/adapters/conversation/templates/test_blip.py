@@ -87,7 +87,7 @@ def test_media_of_later_turns_stand_in_front_too(tokenizer_of: Any) -> None:
     first, second = MediaPart("image", "1.png"), MediaPart("image", "2.png")
     later = Message("user", (second, TextPart("and here?")))
     messages = (*turns("what?", "red", media=(first,)), later, Message("assistant", (TextPart("blue"),)))
-    with pytest.warns(LayoutWarning, match="all media in front"):
+    with pytest.warns(LayoutWarning, match="all media before"):
         laid = segments(Layout.published("blip2"), messages, tokenizer_of())
     assert [segment.part for segment in laid[:2]] == [first, second]
     assert rendered(laid[2:]) == "what? red\nand here? blue\n"
@@ -174,7 +174,7 @@ def test_minigpt4_keeps_media_where_the_user_put_them(tokenizer_of: Any) -> None
 @pytest.mark.parametrize("template", ["blip2", "instructblip"])
 def test_blip2_warns_once_that_media_are_moved_to_the_front(tokenizer_of: Any, template: str) -> None:
     messages = (Message("user", INTERLEAVED),)
-    with pytest.warns(LayoutWarning, match="all media in front of all words"):
+    with pytest.warns(LayoutWarning, match="all media before all words"):
         laid = segments(Layout.published(template), messages, tokenizer_of(), generation=True)
     assert rendered(laid) == "<image><image>A: B: which one?"
     segments(Layout.published(template), messages, tokenizer_of(), generation=True)  # a second warning is an error

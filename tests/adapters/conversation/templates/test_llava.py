@@ -92,7 +92,7 @@ def test_a_prompt_without_the_users_words_has_the_media_in_front(tokenizer_of: A
 
 
 def test_the_only_medium_stands_in_front_as_published_and_a_warning_says_so(tokenizer_of: Any) -> None:
-    with pytest.warns(LayoutWarning, match="only medium of a turn in front"):
+    with pytest.warns(LayoutWarning, match="only medium of a turn before"):
         laid = segments(
             Layout(template="vicuna_v1"), (user("what is", IMAGE, "this?"),), tokenizer_of(), generation=True
         )

@@ -63,7 +63,7 @@ def test_temperature_0_takes_the_most_likely_token_that_is_allowed() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf")])
 def test_scores_that_are_not_finite_stop(value: float) -> None:
-    with pytest.raises(LanguageModelError, match="not finite"):
+    with pytest.raises(LanguageModelError, match="expected finite logits"):
         SamplingPolicy().draw(torch.full((1, 3), value), torch.zeros(1, dtype=torch.float64))
 
 

@@ -43,7 +43,7 @@ def test_scores_that_differ_from_those_of_the_ids_are_refused(llm_of: Any) -> No
         return output
 
     model.forward = forward
-    with pytest.raises(LanguageModelError, match="other scores from embeddings than from the ids of the same tokens"):
+    with pytest.raises(LanguageModelError, match="other logits from embeddings than from the ids of the same tokens"):
         check_embeddings(model)
 
 

@@ -145,7 +145,7 @@ def test_a_tokenizer_that_no_way_makes_exact_is_named_in_a_warning(tmp_path: Pat
     core.normalizer = normalizers.Lowercase()
     core.save(str(tmp_path / "tokenizer.json"))
     write_json(tmp_path / "tokenizer_config.json", {**held, "tokenizer_class": "TokenizersBackend"})
-    with pytest.warns(TokenizerWarning, match=r"encodes \d+ of \d+ texts otherwise than spiece\.model, such as "):
+    with pytest.warns(TokenizerWarning, match=r"encodes \d+ of \d+ texts differently from spiece\.model, such as "):
         load_tokenizer(tmp_path, {})
 
 

@@ -115,5 +115,5 @@ def test_a_vocabulary_that_sentencepiece_does_not_take_is_loaded_with_a_warning(
     add = gguf.GGUFWriter.add_token_list
     monkeypatch.setattr(gguf.GGUFWriter, "add_token_list", lambda self, pieces: add(self, [*pieces[:-1], pieces[-2]]))
     write_gguf(file, model, tmp_path / "hf" / "tokenizer.model")
-    with pytest.warns(TokenizerWarning, match="does not take this vocabulary"):
+    with pytest.warns(TokenizerWarning, match="does not accept this vocabulary"):
         load_language(file)

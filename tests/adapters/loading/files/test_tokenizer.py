@@ -29,7 +29,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_tokenizer_model_without_sentencepiece_names_what_to_install(tmp_path: Path, without: Any) -> None:
     write_vicuna(tmp_path)
     without("sentencepiece")
-    with pytest.raises(BackboneError, match=r"tokenizer\.model is read by sentencepiece.* pip install sentencepiece"):
+    with pytest.raises(BackboneError, match=r"reading tokenizer\.model needs sentencepiece.* pip install sente"):
         load_tokenizer(tmp_path, {})
 
 
@@ -58,7 +58,7 @@ def test_vocab_and_merges_are_enough(tmp_path: Path) -> None:
 def test_gguf_without_the_package_names_the_extra(tmp_path: Path, without: Any) -> None:
     (tmp_path / "model-q8_0.gguf").write_bytes(b"GGUF")
     without("gguf")
-    with pytest.raises(BackboneError, match=r"model-q8_0\.gguf is read by gguf.* pip install 'inlay\[gguf\]'"):
+    with pytest.raises(BackboneError, match=r"reading model-q8_0\.gguf needs gguf.* pip install 'inlay\[gguf\]'"):
         load_language(tmp_path)
 
 

@@ -60,5 +60,5 @@ def test_tiles_and_thumbnail_stand_one_after_the_other() -> None:
 
 @pytest.mark.parametrize("settings", ["3", "0-3", "5-4", "1-65", "a-b"])
 def test_settings_that_are_refused(settings: str) -> None:
-    with pytest.raises(TilingError, match="the fewest and the most tiles"):
+    with pytest.raises(TilingError, match="the range of the number of tiles"):
         Thumbnail.parse(settings)

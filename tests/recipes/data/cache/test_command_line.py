@@ -63,5 +63,5 @@ def test_a_second_run_computes_no_features_and_gives_the_same_bundle(
 
 
 def test_a_budget_of_nothing_is_refused() -> None:
-    with pytest.raises(SettingsError, match="leave cache_dir out"):
+    with pytest.raises(SettingsError, match="remove cache_dir"):
         DataSettings(cache_disk_mib=0)

@@ -118,12 +118,12 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "system later",
         {"messages": [*TURNS, {"role": "system", "content": "s"}]},
-        "a system message is only allowed in front",
+        "a system message is only allowed before",
     ),
     (
         "an image in an answer without caption and source",
         {"messages": [TURNS[0], {"role": "assistant", "content": ["b", IMAGE]}]},
-        "content[1]: a medium that the assistant makes needs a 'caption', or a source",
+        "content[1]: a medium in the assistant's turn needs a 'caption', or a source",
     ),
     (
         "a caption that is no text",

@@ -63,7 +63,7 @@ def test_an_anchor_is_in_nats() -> None:
     ("kind", "stream", "advice"),
     [
         (Mdpo, "chosen_other_image", "Compute the chosen answer again with a corrupted or another image"),
-        (Symmpo, "second_answer", "Give every row a second image with an answer of its own"),
+        (Symmpo, "second_answer", "Give every row a second image with its own answer"),
         (Mdpo, "ref_chosen", "Run the reference or read its stored log-probabilities"),
     ],
 )
