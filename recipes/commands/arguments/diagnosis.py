@@ -139,12 +139,12 @@ def _positional_problem(parser: ArgumentParser, arguments: Sequence[str]) -> str
     for action, word in zip(places, found, strict=False):
         if (hint := _hint(action)) is not None and not _takes(hint, word):
             return f"{action.dest}: expected {expected(hint)}, got {word}"
-    extra = next(iter(found[len(places) :]), None)
-    if extra is None or any(action.nargs in ("*", "+", "...") for action in places):
+    extra = " ".join(found[len(places) :])
+    if not extra or any(action.nargs in ("*", "+", "...") for action in places):
         return None
     if _CONFIG in options and Path(extra).suffix.lower() in (".yaml", ".yml"):
         return f"{extra}: expected an option in front of a file of settings; give it as {_CONFIG} {extra}"
-    return f"{extra}: unexpected argument; every value needs its option in front of it, such as --OPTION {extra}"
+    return f"{extra}: more arguments than expected; write an option in front of a value, and a text of words in quotes"
 
 
 def _problem(parser: ArgumentParser, given: _Given) -> str | None:

@@ -60,7 +60,7 @@ CASES = [
     (["b", "--config=nosuch.yaml"], "--config: expected a YAML file of settings, got nosuch.yaml"),
     (["b", "--count=-3"], "--count: expected int above 0, got -3"),
     (["b", "my.yaml"], "my.yaml: expected an option in front of a file of settings; give it as --config my.yaml"),
-    (["b", "--seed=1", "word"], "word: unexpected argument; every value needs its option in front of it"),
+    (["b", "--seed=1", "word"], "word: more arguments than expected; write an option in front of a value"),
 ]
 
 

@@ -154,7 +154,8 @@ def test_what_is_no_metric_is_refused(own_registrations: None, name: str, fields
 
 
 @pytest.mark.parametrize("fields", [{"score": lambda: 1.0}, {"figures": lambda said: {}}, {"fits": lambda: True}])
-def test_a_function_of_other_arguments_is_refused(registered: None, fields: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("own_registrations")
+def test_a_function_of_other_arguments_is_refused(fields: dict[str, Any]) -> None:
     whole = {"score": contains} | fields if "figures" not in fields else fields
     with pytest.raises(RegistrationError, match=r"metric mine: .*expected a function of"):
         register_metric("mine", **whole)
