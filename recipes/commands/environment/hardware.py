@@ -41,7 +41,7 @@ def devices() -> list[Device]:
     """The CPU and all GPUs; the measurement takes some milliseconds each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpu = torch.device("cpu")
-    name = f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads of torch"
+    name = f"{_processor()}, {cores} cores, torch threads: {torch.get_num_threads()}"
     found = [Device("cpu", name, proc_bytes("/proc/meminfo", "MemTotal"), free_memory(cpu), round(gemm_gain(cpu), 2))]
     for number in range(torch.cuda.device_count()):
         gpu = torch.device("cuda", number)

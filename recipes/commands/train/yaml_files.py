@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from inlay.adapters.parts.registration import IMPORT_OWN
 from inlay.recipes.commands.train.overrides import flat_rates
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.plain_yaml import MAX_CHARACTERS, parse_yaml
@@ -47,7 +48,7 @@ def system_and_files(arguments: Sequence[str]) -> tuple[str, list[Path], list[st
         raise SettingsError(f"{first}: expected a YAML file of settings: there is no such file")
     if not path.is_file():
         near = get_close_matches(first, SYSTEMS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else f"; {IMPORT_OWN}, which calls register_system"
         raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file, got {first!r}{meant}")
     system = read_yaml(path).get("system")
     if system not in SYSTEMS:
