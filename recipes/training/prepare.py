@@ -41,11 +41,11 @@ from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import NO_INT8, Job, check_half
 from inlay.recipes.runs.miniature_data import CAPTION_JUDGE, draw_data
+from inlay.recipes.runs.part_options import check_part_options
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
-from inlay.recipes.training.checks.part_options import check_part_options
 from inlay.recipes.training.continuing.continued import QUESTIONS, continued, vocabulary_of, with_held_out
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.load_model import backbone_of

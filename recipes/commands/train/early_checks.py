@@ -36,7 +36,7 @@ def check_early(job: Job, *, own_models: bool) -> None:
     _check_files(job)
 
     # Imported here: the registries of projectors import transformers, which takes seconds.
-    from inlay.recipes.training.checks.part_options import check_part_options
+    from inlay.recipes.runs.part_options import check_part_options
 
     check_part_options(job.recipe)
 

@@ -128,7 +128,7 @@ def _recipes() -> list[Recipe]:
 
 @pytest.mark.parametrize("recipe", _recipes(), ids=lambda recipe: f"{recipe.system}-{recipe.version}-{recipe.size}")
 def test_the_options_of_every_recipe_are_valid_without_widths(recipe: Recipe) -> None:
-    from inlay.recipes.training.checks.part_options import check_part_options
+    from inlay.recipes.runs.part_options import check_part_options
 
     check_part_options(recipe)
 
