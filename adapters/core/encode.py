@@ -31,7 +31,7 @@ from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.tiling.grid import Grid, Piece, counted
 
-__all__ = ["Encoded", "Limit", "encode"]
+__all__ = ["Encoded", "Limit", "check_rows", "encode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,7 @@ def encode(
 
     Raises:
         TooLongError: more positions than the context or the limit, and the row may not or cannot be cut.
-        LayoutError: wrong turns, a modality without encoder, a sample for training without any answer, or a token that
-            the LLM has no embedding for.
+        LayoutError: wrong turns, a modality without encoder, or a sample for training without any answer.
     """
     where = f"{name}: " if name else ""
     try:
@@ -130,9 +129,7 @@ def encode(
     if answer is not None:
         told = _sequence(answer, "none", None, language, _Places({}, {}, where))
         cut += most.apply(told, where, trained=True)
-        _check_rows(told.labels, language, where)
         target = told.labels
-    _check_rows(sequence.ids, language, where)
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -209,6 +206,26 @@ class _Sequence:
         self.slots += [True] * count
 
 
+def check_rows(row: Encoded, language: LanguageModel) -> None:
+    """Refuse ids that the embedding table has no row for: on a GPU they would end the process.
+
+    Args:
+        row: an encoded conversation.
+        language: the language model, with the rows of the attached adapter.
+
+    Raises:
+        LayoutError: a token without an embedding.
+    """
+    ids = row.ids.tolist() + ([] if row.target is None else row.target.tolist())
+    if (missing := language.without_row(ids)) is not None:
+        where, token = f"{row.name}: " if row.name else "", language.tokenizer.convert_ids_to_tokens(missing)
+        raise LayoutError(
+            f"{where}token {token!r} has the id {missing}, and the LLM embeds {language.vocabulary} tokens: the "
+            "tokenizer belongs to another model, or has tokens that this model was never given; remove the token from "
+            "the text, or use the model's own tokenizer"
+        )
+
+
 def _bos(layout: Layout, language: LanguageModel) -> int | None:
     """The BOS id of a sequence: the tokenizer's, or the one that the template's authors set."""
     tokenizer = language.tokenizer
@@ -227,17 +244,6 @@ def _start(language: LanguageModel, where: str) -> int:
             "template with text around the turns, such as 'vicuna_v1'"
         )
     return int(start)
-
-
-def _check_rows(ids: Sequence[int], language: LanguageModel, where: str) -> None:
-    """Refuse ids that the embedding table has no row for: on a GPU they would end the process."""
-    if (missing := language.without_row(ids)) is not None:
-        token = language.tokenizer.convert_ids_to_tokens(missing)
-        raise LayoutError(
-            f"{where}token {token!r} has the id {missing}, and the LLM embeds {language.vocabulary} tokens: the "
-            "tokenizer belongs to another model, or has tokens that this model was never given; remove the token from "
-            "the text, or use the model's own tokenizer"
-        )
 
 
 def _sequence(

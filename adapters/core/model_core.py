@@ -23,7 +23,7 @@ from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
 from inlay.adapters.core.attachment import exclusive
 from inlay.adapters.core.batch import Batch, collate
-from inlay.adapters.core.encode import Encoded, Limit, encode
+from inlay.adapters.core.encode import Encoded, Limit, check_rows, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.results import Output, TokenLogProbs
@@ -149,7 +149,7 @@ class ModelCore(Generic[A]):
         """Encode one conversation to ids, with the adapter's layout or another."""
         self.require_attached()
         chosen = layout or self.adapter.layout
-        return encode(
+        row = encode(
             messages,
             chosen,
             self.backbone.llm,
@@ -161,6 +161,8 @@ class ModelCore(Generic[A]):
             name=name,
             limit=self.limit,
         )
+        check_rows(row, self.backbone.llm)
+        return row
 
     def collate(
         self,

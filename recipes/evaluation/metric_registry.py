@@ -183,7 +183,7 @@ def _own_figures(name: str, figures: Figures, main: str) -> Figures:
 
 
 def _row(question: Question, *_: Any) -> str:
-    return f"the question {question.prompt[-1].text!r}"
+    return f"the question {question.prompt[-1].text!r}" if question.prompt else "a question"
 
 
 def metric_names() -> list[str]:

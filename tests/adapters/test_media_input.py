@@ -176,7 +176,7 @@ def test_canary_hears_and_sees() -> None:
     assert (asked_for[0].seconds, asked_for[0].rate, len(asked_for[1].frames)) == (2.0, 16_000, 8)
     assert verify(forward, canary, torch.float32) < 1e-5
     odd = canary.model_copy(update={"media": {"audio": "thunder"}})
-    with pytest.raises(CanaryError, match="asks for 'thunder' as 'audio'"):
+    with pytest.raises(CanaryError, match="pattern 'thunder' for 'audio'"):
         verify(forward, odd, torch.float32)
     assert set(PATTERNS) == set(get_args(Modality))
 

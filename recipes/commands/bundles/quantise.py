@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
-    if parsed.limit is not None and not 0 <= parsed.limit < 1:
-        raise SettingsError(f"--limit: expected a number from 0 to 1, such as 0.001, got {parsed.limit}")
+    if parsed.limit is not None and not 0 <= parsed.limit < inf:
+        raise SettingsError(f"--limit: expected a number of at least 0, such as 0.001, got {parsed.limit}")
     if parsed.output.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.output}: already exists; choose another folder, or use --overwrite")
     for name in ("test", "images"):

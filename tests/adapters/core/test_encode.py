@@ -9,7 +9,7 @@ import pytest
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.conversation.segments import TooLongError
-from inlay.adapters.core.encode import Limit, encode
+from inlay.adapters.core.encode import Limit, check_rows, encode
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 
@@ -204,8 +204,9 @@ def test_a_token_without_a_row_in_the_embeddings_is_refused_by_name(llm_of: Any,
     last = llm.tokenizer.convert_ids_to_tokens(llm.vocabulary)
     message = f"a: token '{last}' has the id {llm.vocabulary}, and the LLM embeds {llm.vocabulary} tokens"
     llm.tokenizer.add_special_tokens({"eos_token": last})
+    row = encode(ask("what?", "red"), Layout(template="vicuna_v1"), llm, {}, name="a")
     with pytest.raises(LayoutError, match=message):
-        encode(ask("what?", "red"), Layout(template="vicuna_v1"), llm, {}, name="a")
+        check_rows(row, llm)
 
 
 def test_a_token_that_the_adapter_embeds_is_not_refused(llm_of: Any) -> None:

@@ -34,7 +34,7 @@ CASES = {
     "run": "run: this run is not finished",
     "empty": "not a bundle",
     "run --batch_size -3": "--batch_size: expected int above 0, got -3",
-    "run my.yaml": "my.yaml: unexpected argument",
+    "run my.yaml": "my.yaml: more arguments than expected",
 }
 
 

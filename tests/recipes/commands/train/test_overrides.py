@@ -53,7 +53,7 @@ def test_another_objective_brings_its_own_settings() -> None:
         (["--epochs"], "--epochs: expected a value, got nothing"),
         (["--stages.align.objective.name=magic"], "stages.align.objective: expected one of next_token"),
         (["--stages.align.objective.itc=1"], "--stages.align.objective.itc"),
-        (["--stages.align.optimizer.floor=2"], "stages.align.optimizer: start and floor"),
+        (["--stages.align.optimizer.floor=2"], "stages.align.optimizer: expected start and floor"),
     ],
 )
 def test_what_cannot_be_is_one_line_that_names_the_option(capsys: Any, arguments: list[str], told: str) -> None:

@@ -118,7 +118,7 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "system later",
         {"messages": [*TURNS, {"role": "system", "content": "s"}]},
-        "a system message is only allowed before",
+        "a system message is only allowed in front",
     ),
     (
         "an image in an answer without caption and source",

@@ -66,7 +66,7 @@ def test_a_format_that_reads_no_features_refuses_them(folder: Path) -> None:
 def test_the_assistant_makes_no_features(folder: Path) -> None:
     said = [{"type": "features", "path": "a.safetensors"}]
     row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": said}]}
-    with pytest.raises(DataError, match="the assistant makes image, audio, video, not features"):
+    with pytest.raises(DataError, match="the assistant's media are image, audio, video, got features"):
         read_samples(written(folder, row, "train.jsonl"), folder)
 
 
@@ -159,4 +159,4 @@ def test_other_systems_take_features_too_and_skip_stages_about_pictures(
     assert main([*command, "--data.images", str(folder), "--output", str(folder / "run")]) == 0
     said = capsys.readouterr().out
     assert "all checks passed" in said
-    assert ("stage represent: skipped, it learns from pictures with captions" in said) == (system == "blip2")
+    assert ("stage represent: skipped, it trains on pictures with captions" in said) == (system == "blip2")

@@ -45,7 +45,9 @@ def test_they_are_left_out_and_listed(model: Any, tmp_path: Path) -> None:
 
 
 def test_all_of_them_are_named_at_once_if_they_stop_the_run(model: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"(?s)^2 row\(s\).*--data\.invalid skip.*item 1: stage prefer.*item 3: stage"):
+    with pytest.raises(
+        DataError, match=r"(?s)^2 row\(s\).*--data\.invalid skip.*item 1: stage prefer.*2 such rows; next: item 3"
+    ):
         checked(model, tmp_path / "invalid.jsonl", "raise")
     assert len((tmp_path / "invalid.jsonl").read_text().splitlines()) == 2
 

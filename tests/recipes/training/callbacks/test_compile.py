@@ -137,5 +137,5 @@ def test_stages_that_cannot_are_left_out_with_a_word(attached: Any) -> None:
 
 
 def test_compile_and_recompute_contradict_each_other(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="leave one of them out"):
+    with pytest.raises(SettingsError, match="remove one of them"):
         RunSettings(output=tmp_path, compile=True, recompute=True)
