@@ -209,12 +209,14 @@ _SHOWN: tuple[Modality, ...] = ("image", "image", "audio", "audio", "video", "vi
 def senses_of(llm_of: Any, image_of: Any, tmp_path: Path) -> Callable[..., Senses]:
     """Makes them; fields of the recipe and of LoRA may be others."""
 
+    # Written once: two processes of one test may both call ``make``.
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for index in range(2):
+        image_of(index).save(folder / f"{index}.png")
+        write_wav(folder / f"{index}.wav", 200.0 * (index + 1))
+
     def make(dropout: float = 0.3, **fields: Any) -> Senses:
-        folder = tmp_path / "media"
-        folder.mkdir(exist_ok=True)
-        for index in range(2):
-            image_of(index).save(folder / f"{index}.png")
-            write_wav(folder / f"{index}.wav", 200.0 * (index + 1))
         everything: tuple[Modality, ...] = ("image", "audio", "video")
         backbone = Backbone(
             llm_of("llama", max_position_embeddings=1024),
