@@ -93,8 +93,7 @@ class PrefixCache:
         """Whether a call can reuse a stored prefix.
 
         It can for one conversation without beams, if the LLM is causal and keeps all its keys, and if the adapter is in
-                eval mode (dropout differs in each call) and has no signal tokens (their states need the whole
-                conversation).
+        eval mode (dropout differs in each call) and has no signal tokens (their states need the whole conversation).
         """
         llm = core.backbone.llm
         config = llm.model.generation_config

@@ -39,12 +39,12 @@ class Reply:
     """Generated tokens."""
     parts: tuple[Part, ...] = ()
     """Text and media in the order of the answer, usable as the content of an assistant's turn to continue the
-        conversation. A medium that could not be generated has no source."""
+    conversation. A medium that could not be generated has no source."""
     missing: tuple[str, ...] = ()
     """Modality -> the reason why a requested medium could not be generated."""
     finish_reason: FinishReason = "stop"
     """``stop``: the model ended its turn; ``media``: it ended its turn, and the answer requests media; ``length``: the
-        answer was cut off at ``max_new_tokens``, or at the end of the context."""
+    answer was cut off at ``max_new_tokens``, or at the end of the context."""
 
 
 def finish_reason(ended: Ended, asks_for_media: bool) -> FinishReason:

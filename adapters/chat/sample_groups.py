@@ -78,9 +78,9 @@ def sample_groups(
     """Sample ``k`` answers to each question, without dropout and gradients.
 
     An answer depends on the seed, the number of its question and its place in the group, and not on the batch: another
-        batch or device changes it only where rounding moves a random number across the border between two tokens. The
-        global random generators are not used. Penalties of the generation config are not applied: answers are drawn
-        from the model's own distribution.
+    batch or device changes it only where rounding moves a random number across the border between two tokens. The
+    global random generators are not used. Penalties of the generation config are not applied: answers are drawn from
+    the model's own distribution.
 
     Special tokens, tokens that stand for media and ids without a token are never drawn, except the ends of an answer
     and tokens of the adapter that are no signal tokens.

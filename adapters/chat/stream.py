@@ -98,7 +98,7 @@ class MetaStream(TextStream):
 
     Before ``Prompt:``, the generated text may still be flags and labels, so nothing is passed on; an answer without a
     prompt is passed on at its end. If media are named after the prompt, text was passed on that is not in the reply;
-        the reply is authoritative.
+    the reply is authoritative.
     """
 
     def text(self, *, whole: bool = False) -> str:

@@ -55,7 +55,7 @@ class Text:
     it is plain text."""
     apart: bool = False
     """Whether this text is tokenised separately from the text before it, as in the authors' code. A tokenizer that puts
-        a space before every string (LLaMA's) then puts one here as well."""
+    a space before every string (LLaMA's) then puts one here as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,8 @@ class Dialogue:
         """Media and words of a user's turn in the order of the message, the words inserted into the layout's prompt.
 
         If all media precede the words, the result is every medium, then one string (possibly empty). Otherwise media
-        stay
-                between the words, whose outer spaces are removed, and media before the first word also precede the
-                prompt. A prompt without exactly one ``{}`` has no place for media, so they are put before it.
+        stay between the words, whose outer spaces are removed, and media before the first word also precede the prompt.
+        A prompt without exactly one ``{}`` has no place for media, so they are put before it.
         """
         media = list(media_of([message]))
         if media_lead(message):

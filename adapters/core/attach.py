@@ -96,7 +96,7 @@ def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False)
     """Exchange the matrices in the layers of an attached adapter for those of another of the same shape.
 
     The first time that the other adapter is used on this backbone, it is checked as by :func:`attach`, including its
-        canary. After that the exchange takes microseconds for any size. Projectors may be of any kind.
+    canary. After that the exchange takes microseconds for any size. Projectors may be of any kind.
 
     Returns:
         False, with nothing changed, if :func:`detach` and :func:`attach` are needed: one of the two has token rows, or

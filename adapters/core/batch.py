@@ -60,8 +60,7 @@ class Batch:
         """Labelled rows and row lengths, found on the CPU so that the step needs no host sync.
 
         None for a batch from ``dataclasses.replace``, and after labels, mask or target were changed in place, because
-        the
-                plan would belong to other labels.
+        the plan would belong to other labels.
         """
         if self._planned is None or self._planned[1] != self._versions():
             return None

@@ -42,7 +42,7 @@ class Limit:
     """None: the LLM's context is the only limit."""
     cut: bool = False
     """Whether the end of a longer row is cut off. Media are never cut: a row with media, or with all of its labels,
-        beyond the limit is an error."""
+    beyond the limit is an error."""
 
 
 @dataclass(frozen=True, slots=True)

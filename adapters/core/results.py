@@ -21,8 +21,7 @@ class Output:
     """Mean cross-entropy over the labelled tokens; None if there are none."""
     logits: Tensor | None
     """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (``[B, U, vocabulary]`` of
-    the
-        target for an encoder-decoder); None with ``logits="none"``."""
+    the target for an encoder-decoder); None with ``logits="none"``."""
     targets: Tensor | None = None
     """``[rows]``: the labelled token ids, parallel to ``logits``."""
     signal_states: Mapping[Modality, Tensor] | None = None

@@ -93,8 +93,7 @@ def keeps_map(projector: Any, features: int) -> bool:
     """Whether the positions of a tile form a map of the picture, row by row, as its features do.
 
     A projector with one position for each feature keeps the map. One that merges squares of features declares it with
-        the attribute ``keeps_map = True``. Queries, or merged runs of features, are no map, even if their number is
-        square.
+    the attribute ``keeps_map = True``. Queries, or merged runs of features, are no map, even if their number is square.
     """
     known = getattr(projector, "keeps_map", None)
     if known is not None:

@@ -134,7 +134,7 @@ def returns_head_scores(model: Any, head: FrozenHead, run: Callable[[], Tensor])
     """Test with a forward pass whether a model returns the output of its head unchanged.
 
     The input of the head is set to zero, to natural size and to a size with logits of 300. This reveals a bias, a scale
-        and a soft cap after the head, and logits that are overwritten.
+    and a soft cap after the head, and logits that are overwritten.
 
     Args:
         model: the language model.

@@ -269,7 +269,7 @@ class LanguageModel(nn.Module):
         """Cross-entropy of each labelled token ``[n]``, in float32 and in the order of the plan.
 
         The logits of a whole batch are not computed if the head is a frozen matrix and nothing follows it. Padding and
-                positions after the last label are not computed if the model supports packed rows.
+        positions after the last label are not computed if the model supports packed rows.
 
         Args:
             embeddings: ``[B, T, width]``.
@@ -347,7 +347,7 @@ class LanguageModel(nn.Module):
         """Continue each row; the rows are padded on the left.
 
         BLIP-2's own code puts the padding between the media and the text. Here all padding is on the left; positions
-                count real tokens, so the numbers are the same.
+        count real tokens, so the numbers are the same.
 
         Args:
             embeddings: ``[B, T, width]``.

@@ -34,7 +34,7 @@ class LoraPart(nn.Module):
     """The matrices ``A`` ``[r, in]`` and ``B`` ``[out, r]`` of every target.
 
     Dropout depends on this module's mode, while the frozen LLM stays in eval mode. A copy (``copy.deepcopy``,
-        ``pickle``) of an attached part is independent and not attached.
+    ``pickle``) of an attached part is independent and not attached.
 
     Args:
         config: rank, scale, explicit targets.

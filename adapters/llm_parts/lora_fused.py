@@ -33,8 +33,7 @@ class Siblings:
     """Linears with the same input: the first that is called computes the outputs of all.
 
     The outputs are stored per thread until the others are called, so concurrent forward passes do not interfere. A
-        linear that is called with another tensor (the queries of a cross-attention) is removed from the group
-        permanently.
+    linear that is called with another tensor (the queries of a cross-attention) is removed from the group permanently.
     """
 
     def __init__(self) -> None:

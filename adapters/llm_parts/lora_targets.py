@@ -89,7 +89,7 @@ def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str,
     """A configuration with explicit targets, and the linears that they name.
 
     The result has the shortest names that match exactly these linears and no other module of the model: ``q_proj``,
-        otherwise ``self_attn.q_proj``, and so on up to the full path.
+    otherwise ``self_attn.q_proj``, and so on up to the full path.
     """
     found = resolve_targets(model, config)
     if config.targets != ALL_LINEAR:

@@ -112,7 +112,7 @@ class TokenRows(nn.Module):
     """One row of the embedding and one of the head for every new token.
 
     An embedding row is used as the output of the embedding module, after any scaling in it; a head row gives the logit
-        without the head's bias.
+    without the head's bias.
 
     Args:
         config: the strings and the width.

@@ -57,7 +57,7 @@ def computable(model: M, dtype: AutoDtype, device: str | torch.device | None = N
     """Convert float16 weights to float32 if the dtype was ``"auto"`` and the model runs on the CPU.
 
     CPUs compute float16 in software or with float16 sums: slower than float32, and hidden states above 65,504 overflow.
-        bfloat16 has the range of float32 and is not converted.
+    bfloat16 has the range of float32 and is not converted.
 
     Args:
         model: the loaded model, which is converted in place.

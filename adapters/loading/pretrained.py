@@ -156,9 +156,8 @@ class loading:  # noqa: N801 - reads as a statement
     """Context manager that turns every exception of a loader into a :class:`BackboneError` naming the source.
 
     The libraries raise errors of many classes: for a truncated file a ``SafetensorError``, for a wrong value in
-    config.json
-        a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of inlay and lack of memory are not
-        changed. If the Hub cannot be reached, only the cache is read, see :mod:`inlay.hub.remote.reachable`.
+    config.json a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of inlay and lack of memory are
+    not changed. If the Hub cannot be reached, only the cache is read, see :mod:`inlay.hub.remote.reachable`.
 
     Args:
         source: Hub id or folder.

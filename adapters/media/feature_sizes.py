@@ -24,7 +24,7 @@ class FeatureSizes:
 
     Raises:
         FeatureSizesError: a size is not a positive integer, or the name has other characters than letters, digits,
-        spaces and ``_./-``.
+            spaces and ``_./-``.
     """
 
     width: int

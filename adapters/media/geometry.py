@@ -41,8 +41,8 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour, half_pi
         image: an RGB picture.
         size: side of the result, in pixels.
         geometry: ``squash`` resizes both sides to `size` (BLIP-2); ``pad`` centres the picture in a square of colour
-        `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and crops the
-        centre (CLIP).
+            `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and crops the
+            centre (CLIP).
         fill: colour of the padding, 0..255; only ``pad`` uses it.
         half_pixel: how the corner of the centre is rounded; only ``crop`` uses it.
 

@@ -64,7 +64,7 @@ def new_module(kinds: Kinds, config: Any, **sizes: int) -> nn.Module:
 
     Raises:
         ConfigError: the configuration's class is not registered, a size is missing or differs from the backbone's, or
-        there are too many parameters.
+            there are too many parameters.
     """
     for kind, (module, config_type) in kinds.items():
         if type(config) is config_type:

@@ -32,7 +32,7 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
         max_batch_size: not used; lmms-eval passes it.
         device: such as ``cuda``; a GPU if there is one and none is named.
         models: fields of ``BackboneSettings``, such as ``llm=models/vicuna``, for models in another folder than the
-        bundle names.
+            bundle names.
 
     Raises:
         SettingsError: several processes, or an unknown argument.

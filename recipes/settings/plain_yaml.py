@@ -27,8 +27,7 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         NotPlainError: the YAML has a class to import, a NUL byte, a node that contains itself, aliases that expand to
-            too
-        many values, or too many characters.
+            too many values, or too many characters.
         ValueError: invalid YAML. The message is one line.
     """
     if len(text) > MAX_CHARACTERS:

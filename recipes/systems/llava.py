@@ -104,7 +104,7 @@ def recipe(version: Version = "1.5", size: Size = "miniature", tiling: str | Non
         version: 1.0 (linear) or 1.5 (two-layer MLP).
         size: the published settings, or those for the embedded miniature.
         tiling: rule that cuts pictures into tiles in stage *instruct*: ``anyres``, as in LLaVA 1.6 (whose first stage
-        has one square per picture), or another of :data:`inlay.adapters.media.tiling.registry.TILINGS`.
+            has one square per picture), or another of :data:`inlay.adapters.media.tiling.registry.TILINGS`.
     """
     published = {"1.5": V1_5, "1.0": V1_0}[version]
     chosen = published if size == "full" else replace(MINIATURE, projector=published.projector)

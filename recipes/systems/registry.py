@@ -71,7 +71,7 @@ def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions:
 
     Raises:
         RecipeError: the name is invalid or that of another system, there are no versions, or the recipe has another
-        name. Registering the same recipe again is allowed.
+            name. Registering the same recipe again is allowed.
     """
     if not name.isidentifier() or name != name.lower():
         raise RecipeError(f"system: expected a name in lower case such as llava, got {name!r}")

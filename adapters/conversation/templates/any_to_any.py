@@ -27,9 +27,8 @@ def nextgpt(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human: <Img>{medium}</Img> {words}\n### Assistant: {answer}[IMG0]...[IMG3]\n### Human: ...``.
 
     ``<Img>`` encloses media of every kind; the spaces around it are kept if it is plain text for the tokenizer. Signal
-        tokens follow each other without spaces, as with the released tokenizer: a group of ``n`` tokens has ``n``
-        positions, and the newline after it is dropped. The words of the first turn and the answer are tokenised
-        separately.
+    tokens follow each other without spaces, as with the released tokenizer: a group of ``n`` tokens has ``n``
+    positions, and the newline after it is dropped. The words of the first turn and the answer are tokenised separately.
     """
     spaced = "<Img>" not in dialogue.tokenizer.get_added_vocab()
 
@@ -48,8 +47,8 @@ def modaverse(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human:<Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
 
     Without media two spaces precede the words, since the published prompt has one on either side of the media. The
-        prompt after ``Prompt:`` is the caption of the medium to generate, or the answer in words. Words next to a
-        medium to generate are left out, because a meta response has no place for them.
+    prompt after ``Prompt:`` is the caption of the medium to generate, or the answer in words. Words next to a medium to
+    generate are left out, because a meta response has no place for them.
     """
 
     def words_first(text: str, turn: int) -> list[Segment]:

@@ -36,8 +36,8 @@ def vicuna_v1(dialogue: Dialogue) -> list[Segment]:
     r"""Vicuna 1.1 and later, as LLaVA 1.5 uses it.
 
     ``{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
-        ``</s>`` and the next ``USER``. The only medium of a turn precedes the words, as published; several media keep
-        their positions.
+    ``</s>`` and the next ``USER``. The only medium of a turn precedes the words, as published; several media keep their
+    positions.
     """
     laid: list[Segment] = [Text(dialogue.system, literal=False), Text(" ")] if dialogue.system else []
     for message in dialogue.turns:

@@ -31,7 +31,7 @@ def register_template(name: str, template: Template) -> None:
     """Add a template, to use it in layouts and to read bundles that name it.
 
     Call it in every process, before the first layout or bundle that names the template. Registering the same function
-        again is allowed.
+    again is allowed.
 
     Args:
         name: letters, digits, ``_``, ``.`` and ``-``; a bundle stores it.

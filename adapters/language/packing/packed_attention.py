@@ -65,7 +65,7 @@ class Packed:
     """Share of positions that are padding."""
     branches: tuple[tuple[int, Tensor] | None, ...] = ()
     """For each row with branches the length ``P`` of its prefix, and the attention mask ``[L - P, L]`` bool of the
-        positions after the prefix. Empty if no row has branches."""
+    positions after the prefix. Empty if no row has branches."""
 
     @classmethod
     def of(cls, mask: Tensor, branches: Sequence[Sequence[int]] = ()) -> Packed:

@@ -37,7 +37,7 @@ class EncoderDecoder:
         """The source is everything up to the last answer; the target is the text of the last answer and EOS.
 
         Text of the template around the last answer (a space, a newline, ``###``) is left out, because an
-                encoder-decoder has its own start and end tokens.
+        encoder-decoder has its own start and end tokens.
 
         Raises:
             LanguageModelError: the tokenizer has no EOS, so the end of an answer cannot be trained.

@@ -144,7 +144,7 @@ def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any
     """The feature extractor of sounds, the fields of the processor of clips, or the image processor.
 
     Image processors use Pillow, so that pixels do not depend on torch. Those of clips need torchvision in transformers,
-        so only their settings are read.
+    so only their settings are read.
     """
     if modality == "audio":
         load_extractor: Any = AutoFeatureExtractor.from_pretrained

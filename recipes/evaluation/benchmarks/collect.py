@@ -41,7 +41,7 @@ def collect(
     Args:
         names: the names of the items.
         columns: column -> prompts, the adapter's first. A blind prompt that equals the adapter's, because there is no
-        medium, is not asked; it has the adapter's answer.
+            medium, is not asked; it has the adapter's answer.
         store: the store, with the same folder in every process; the first one writes.
         answer: function that answers questions; with several processes, all call it with the same questions.
         say: function that prints progress.
