@@ -18,7 +18,7 @@ MACHINE = re.compile(
     r"|files\.[p]ythonhosted|download\.[p]ytorch|[p]ypi\.org/simple"
 )
 # A Space for CPUs installs torch from PyTorch's public index; the text stands in these files alone.
-PUBLIC = re.compile(r"--extra-[i]ndex-url |https://[d]ownload\.pytorch\.org/whl/cpu\b")
+PUBLIC = re.compile(r"--extra-[i]ndex-url |https://download\.[p]ytorch\.org/whl/cpu\b")
 OF_SPACES = {"recipes/demo/space.py", "tests/recipes/commands/test_demo_process.py"}
 
 

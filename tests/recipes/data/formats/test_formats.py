@@ -131,7 +131,7 @@ def test_minigpt4_streams_shards_and_learns_from_filter_cap(
         *(f"--data.train={data / 'filter_cap.json'}", f"--data.images={data / 'image'}"),
     ]
     told = inlay(*arguments, status=2)
-    assert "stage pretrain: a stream of shards has no end" in told
+    assert "stage pretrain: a stream has no end" in told
     assert "--stages.pretrain.max_steps" in told
     out = inlay(*arguments, "--overwrite=true", *steps("pretrain", "finetune"))
     assert "stage pretrain: 2 shard(s) as a stream, 2 steps of 4" in out
