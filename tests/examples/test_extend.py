@@ -347,6 +347,7 @@ def curve(run: Path, stage: str) -> list[list[float]]:
     return [[float(row[name]) for name in ("step", "loss", "gradient norm")] for row in rows if row["loss"]]
 
 
+@pytest.mark.slow
 def test_all_parts_train_together_and_two_processes_give_the_numbers_of_one(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

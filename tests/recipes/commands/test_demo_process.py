@@ -120,6 +120,7 @@ def test_a_space_installs_torch_for_its_hardware(space: Path, bundle: Path, tmp_
     assert (tmp_path / "gpu" / "requirements.txt").read_text().startswith("inlay[demo]")
 
 
+@pytest.mark.slow
 def test_a_space_starts_as_its_dockerfile_starts_it(space: Path, image_of: Any) -> None:
     """From a folder without the run; the proxy of the Hub passes the host name of the Space on."""
     pytest.importorskip("fastapi", reason="needs inlay[demo]")

@@ -47,7 +47,7 @@ WRONG = {
     "serve limit": (["me/x", "--limits.waiting=-1"], "--limits.waiting: expected 0 or more, got -1"),
     "serve llm": (["me/x", "--backbone.llm=./gone"], "--backbone.llm: ./gone: no such folder"),
     "serve features": (["me/x", "--backbone.features=12"], "--backbone.features: expected WIDTHxTOKENS"),
-    "quantise limit": (["me/x", "out", "--limit=-1"], "--limit: expected a number from 0 to 1"),
+    "quantise limit": (["me/x", "out", "--limit=-1"], "--limit: expected a number of at least 0"),
     "gallery number": (["me/x", "--output=o", "--number=0"], "--number: expected at least 1, got 0"),
     "search limit": (["--limit=0"], "--limit: expected at least 1, got 0"),
     "pull target": (["me/x", "here"], "here: already exists; choose another folder, or use --overwrite"),

@@ -56,6 +56,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert "pip install 'inlay[serve]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_bundles_are_served_by_one_process(tmp_path: Path, image_of: Any) -> None:
     pytest.importorskip("fastapi", reason="needs inlay[serve]")
     backbone = miniature_backbone()
