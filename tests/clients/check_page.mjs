@@ -58,9 +58,12 @@ async function recorded(page, opener, made) {
   for (let seconds = 1; ; seconds *= 2) {
     await page.click(opener);
     await page.click("#record");
-    await page.waitForFunction(() => document.querySelector("#record").textContent === "Finish");
-    await page.waitForTimeout(seconds * 1000);
-    await page.click("#record");
+    await page.waitForFunction(() => document.querySelector("#record").textContent === "Finish"
+      || !document.querySelector("#trouble").hidden);
+    if (await page.isVisible("#record")) {
+      await page.waitForTimeout(seconds * 1000);
+      await page.click("#record");
+    }
     await page.waitForSelector(`${made}, #trouble:not([hidden])`);
     if (await page.isVisible(made) || seconds > 30) return;
   }

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from inlay.recipes.commands.train.early_checks import check_early
+from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.systems.registry import SYSTEMS
 
 CODE = """
@@ -140,3 +143,15 @@ def test_a_data_file_of_one_object_is_not_parsed_twice(tmp_path: Path, monkeypat
     path.write_text(json.dumps({"images": [], "annotations": []}))
     monkeypatch.setattr(read, "parse", lambda *_: pytest.fail("the file is parsed"))
     read.check_beginning(path)
+
+
+def test_shards_of_captions_are_left_to_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+    monkeypatch.setattr("inlay.recipes.data.formats.read.check_beginning", lambda path, *_: seen.append(path))
+    for name in ("00.tar", "train.json"):
+        (tmp_path / name).write_bytes(b"no data")
+    data = DataSettings(align=tmp_path / "00.tar", train=tmp_path / "train.json", images=tmp_path)
+    run = RunSettings(output=tmp_path / "run", evaluate=False)
+    job = Job(recipe=SYSTEMS["llava"].recipe(), run=run, backbone=BackboneSettings(), data=data)
+    check_early(job, own_models=True)
+    assert seen == [tmp_path / "train.json"]
