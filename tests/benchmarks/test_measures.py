@@ -28,6 +28,7 @@ def test_sides_of_training_agree(run: Any, name: str) -> None:
         assert ratios[opponent]["ours"]["utilisation"]["float32"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["large-vocabulary", "output-7b", "blip2-2.7b"])
 def test_the_gpu_suite_by_the_same_code_in_bfloat16(run: Any, name: str) -> None:
     said = run("gpu", name, force_bf16=True)

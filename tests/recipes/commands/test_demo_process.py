@@ -51,6 +51,7 @@ def question(picture: Any, model: str) -> dict[str, Any]:
     return {"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": shown(picture)}]}
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_answers_and_control_c_ends_it(bundle: Path, tmp_path: Path, image_of: Any) -> None:
     pytest.importorskip("fastapi", reason="needs inlay[demo]")
     with running([sys.executable, "-m", "inlay.recipes.cli", "demo", str(bundle), "--port", "0"], tmp_path) as page:
