@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TRAINED = {"documented", "tuned"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lora", "projector", "output", "blip2"])
 def test_sides_of_training_agree(run: Any, name: str) -> None:
     said = run("cpu", name)
