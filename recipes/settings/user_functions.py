@@ -66,7 +66,7 @@ def guarded(what: str, function: Callable[..., T], row: Callable[..., str] = lam
     Args:
         what: registry and name.
         function: the user's.
-        row: the arguments of a call -> what it is for.
+        row: function from the arguments of a call to the name of its row.
     """
 
     @wraps(function)
